@@ -1,0 +1,1 @@
+//! corten-image: being built.

@@ -1,0 +1,2 @@
+//! The static `/init`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! corten-qemu: being built.

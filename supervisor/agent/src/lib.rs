@@ -1,0 +1,1 @@
+//! corten-agent: being built.

@@ -1,0 +1,1 @@
+//! corten-cli: being built.

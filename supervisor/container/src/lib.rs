@@ -1,0 +1,1 @@
+//! corten-container: being built.

@@ -1,0 +1,1 @@
+//! corten-daemon: being built.

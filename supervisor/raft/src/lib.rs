@@ -1,0 +1,1 @@
+//! corten-raft: being built.

@@ -1,0 +1,1 @@
+//! corten-schedule: being built.

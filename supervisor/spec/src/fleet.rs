@@ -1,0 +1,47 @@
+//! What fleet adds to units: job states, assignments, the state a machine reports for a unit.
+//! Source: contract `fleet.md`, sections 2 to 4.
+
+use serde::{Deserialize, Serialize};
+
+use crate::machine::MachineId;
+use crate::unit_name::UnitName;
+
+/// The three states fleet knows for a unit, desired and current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Known to the cluster, on no machine.
+    Inactive,
+    /// On a machine, known to its systemd, not started by us.
+    Loaded,
+    /// On a machine and started. Says nothing about systemd's success.
+    Launched,
+}
+
+/// A unit placed on a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Where.
+    pub machine: MachineId,
+    /// Why there, in words for the operator.
+    pub reason: String,
+}
+
+/// What one machine reports of one unit (fleet's UnitState).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitState {
+    /// The unit.
+    pub name: UnitName,
+    /// The machine that reports.
+    pub machine: MachineId,
+    /// SHA-1 of the unit file the machine runs, 40 hexadecimal digits.
+    pub hash: String,
+    /// systemd's LoadState.
+    pub load: String,
+    /// systemd's ActiveState.
+    pub active: String,
+    /// systemd's SubState.
+    pub sub: String,
+    /// True once the machine's agent has asked systemd to start it (fleet's job-state == target).
+    pub launched: bool,
+}

@@ -1,0 +1,9 @@
+//! The nouns of Corten: unit names and files, X-Fleet options, specifiers, machines, container image references and
+//! cloud-config. Parsing is a function from text to value, printing its inverse.
+//!
+//! Refuses to do: anything. No clock, file, socket, environment variable or randomness is read here.
+
+pub mod fleet;
+pub mod machine;
+pub mod unit_file;
+pub mod unit_name;

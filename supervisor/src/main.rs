@@ -1,0 +1,2 @@
+//! Picks the program by the name it is called under.
+fn main() {}

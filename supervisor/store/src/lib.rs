@@ -1,0 +1,1 @@
+//! corten-store: being built.

@@ -1,0 +1,1 @@
+//! corten-sim: being built.

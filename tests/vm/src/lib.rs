@@ -1,0 +1,1 @@
+//! corten-vm: being built.
