@@ -1,0 +1,79 @@
+# Shared by tests/demo and tests/all: brings a bare Debian to where cargo can take over. Sourced, not run.
+# It installs what is missing with apt and says so; everything else is the work of the Rust programs.
+
+set -eu
+cd "$(dirname "$0")/.."
+root=$PWD
+tools=$root/out/tools
+
+say() { printf '%s\n' "corten: $*" >&2; }
+fail() { say "$*"; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else
+        fail "needs root for: $* (run as root, or install sudo)"
+    fi
+}
+
+installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+
+apt_updated=
+apt_update() {
+    [ -n "$apt_updated" ] || { say "reading the package lists"; as_root apt-get update -qq; apt_updated=1; }
+}
+
+# Installs packages; started services would be a surprise, so none of these packages brings one.
+need() {
+    missing=
+    for package in "$@"; do installed "$package" || missing="$missing $package"; done
+    [ -n "$missing" ] || return 0
+    apt_update
+    say "installing with apt:$missing"
+    # shellcheck disable=SC2086
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
+        fail "apt could not install:$missing (its message stands above)"
+}
+
+# QEMU: where qemu-utils came from backports, the suite's own qemu-system-x86 does not fit beside it.
+need_qemu() {
+    if ! installed qemu-system-x86 && installed qemu-utils; then
+        apt_update
+        if ! apt-get install -s -qq --no-install-recommends qemu-system-x86 >/dev/null 2>&1; then
+            # shellcheck source=/dev/null
+            suite=$(. /etc/os-release && echo "$VERSION_CODENAME")-backports
+            mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
+            say "the installed qemu-utils is newer than this suite's QEMU: adding $suite for it"
+            echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" |
+                as_root tee /etc/apt/sources.list.d/corten-backports.list >/dev/null
+            as_root apt-get update -qq
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+                -t "$suite" qemu-system-x86 ovmf >/dev/null || fail "apt could not install QEMU from $suite"
+        fi
+    fi
+    need qemu-system-x86 qemu-utils ovmf
+}
+
+# Unpacks packages below out/tools without installing them: their daemons (a registry, an etcd to compare with) would
+# otherwise be started by systemd and listen.
+unpack() {
+    for package in "$@"; do
+        [ ! -e "$tools/.$package" ] || continue
+        mkdir -p "$tools"
+        apt_update
+        say "unpacking $package into out/tools (not installed, so that no service starts)"
+        rm -rf "$tools/deb.new" && mkdir "$tools/deb.new"
+        (cd "$tools/deb.new" && apt-get download -qq "$package") || fail "apt could not download $package"
+        dpkg-deb -x "$tools"/deb.new/*.deb "$tools"
+        rm -r "$tools/deb.new"
+        : >"$tools/.$package"
+    done
+    PATH=$PATH:$tools/usr/bin:$tools/usr/sbin:$tools/bin
+    export PATH
+}
+
+command -v cargo >/dev/null || { [ -x "$HOME/.cargo/bin/cargo" ] && PATH=$HOME/.cargo/bin:$PATH && export PATH; } ||
+    fail "no cargo: install the Rust toolchain (https://rustup.rs), then run this again"
+
+need gcc libc6-dev pkg-config libseccomp-dev git ca-certificates mmdebstrap debian-archive-keyring openssh-client
+need_qemu
+unpack docker-registry busybox-static
