@@ -1,0 +1,38 @@
+# The short ways to work on Corten. `just` alone lists them.
+
+default:
+    @just --list --unsorted
+
+# Under half a minute once built: formatting and lints
+check:
+    cargo fmt --all --check
+    cargo clippy --release --workspace --all-targets --locked -- -D warnings
+
+# Under a minute once built: tests near the code and the walls; no root, no VM, no network
+test:
+    cargo test --release --workspace --exclude corten-image --exclude corten-vm --exclude corten-sim --locked
+
+# The seeded simulation; with a seed, replay exactly that one and print its trace
+sim *SEED:
+    {{ if SEED == "" { "cargo test --release -p corten-sim --locked" } else { "cargo run --release -p corten-sim --locked -- " + SEED } }}
+
+# Build the image into out/image
+image *ARGS:
+    cargo build --release --locked -p corten -p corten-image
+    target/release/corten-image build --out out/image {{ARGS}}
+
+# The tests in virtual machines
+vm *ARGS: image
+    cargo test --release -p corten-vm --locked -- --test-threads=1 {{ARGS}}
+
+# Everything, as CI runs it
+all:
+    tests/all
+
+# The main job, as the README shows it
+demo *ARGS:
+    tests/demo {{ARGS}}
+
+# The figures of the README, measured on this machine
+bench-boot *ARGS: image
+    cargo run --release -p corten-vm --locked -- bench-boot {{ARGS}}
