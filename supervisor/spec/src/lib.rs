@@ -4,6 +4,11 @@
 //! Refuses to do: anything. No clock, file, socket, environment variable or randomness is read here.
 
 pub mod fleet;
+pub mod glob;
+pub mod image_ref;
 pub mod machine;
+pub mod quote;
 pub mod unit_file;
 pub mod unit_name;
+pub mod unit_parse;
+pub mod x_fleet;

@@ -1,0 +1,344 @@
+//! The `[X-Fleet]` section: what a unit asks of the machine it is placed on.
+//!
+//! | key | means |
+//! |---|---|
+//! | `MachineID` | this machine, by full id or its first eight characters |
+//! | `MachineOf` | where all of these units are |
+//! | `MachineMetadata` | a machine with this `key=value`; same key: or, different keys: and |
+//! | `Conflicts` | not where a unit matching this glob is |
+//! | `Replaces` | where a unit matching this glob is, which then moves away |
+//! | `Global` | every machine |
+//!
+//! Legacy spellings: `X-ConditionMachineID`, `X-ConditionMachineBootID`, `X-ConditionMachineOf`,
+//! `X-ConditionMachineMetadata`, `X-Conflicts`. Source: contract `fleet.md` section 3.
+
+use crate::glob::glob_match;
+use crate::machine::MetadataRequirements;
+use crate::quote::go_quote;
+use crate::unit_file::UnitFile;
+use crate::unit_name::UnitName;
+use crate::unit_parse::UnitFileError;
+
+/// The section's name.
+pub const SECTION: &str = "X-Fleet";
+
+const KNOWN_KEYS: [&str; 11] = [
+    "MachineID",
+    "MachineOf",
+    "MachineMetadata",
+    "Conflicts",
+    "Replaces",
+    "Global",
+    "X-ConditionMachineID",
+    "X-ConditionMachineBootID",
+    "X-ConditionMachineOf",
+    "X-ConditionMachineMetadata",
+    "X-Conflicts",
+];
+
+/// What a unit asks of its machine, specifiers resolved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requirements {
+    /// The one machine it may run on.
+    pub machine_id: Option<String>,
+    /// Names of the units it must share a machine with. No globs.
+    pub machine_of: Vec<String>,
+    /// Metadata its machine must have.
+    pub metadata: MetadataRequirements,
+    /// Globs of units it must not share a machine with.
+    pub conflicts: Vec<String>,
+    /// Globs of units it takes the place of.
+    pub replaces: Vec<String>,
+    /// Runs on every machine that satisfies the rest.
+    pub global: bool,
+}
+
+/// Why a unit's options do not go together; the texts are fleet's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// The options do not print as a unit file that can be read back.
+    #[error(transparent)]
+    File(#[from] UnitFileError),
+    /// A unit is wanted near and far at once.
+    #[error("unresolvable requirements: peer {} matches {key} {}", go_quote(.peer), go_quote(.pattern))]
+    Unresolvable {
+        /// The `MachineOf` value.
+        peer: String,
+        /// `conflict` or `replace`.
+        key: &'static str,
+        /// The glob that matches it.
+        pattern: String,
+    },
+    /// Two options that exclude each other.
+    #[error("{0} cannot be used with {1}")]
+    Exclusive(&'static str, &'static str),
+}
+
+impl Requirements {
+    /// Reads the requirements of the unit `name` with content `file`. Never fails: values fleet would ignore are
+    /// ignored. Check a unit with [`validate`] before it is accepted.
+    pub fn of(name: &UnitName, file: &UnitFile) -> Requirements {
+        read(file, &|value| expand(value, name))
+    }
+}
+
+/// Replaces `%n` (full name), `%N` (name without type), `%p` (prefix) and `%i` (instance); any other `%` stays.
+pub fn expand(text: &str, name: &UnitName) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        let value = match rest[at + 1..].chars().next() {
+            Some('n') => name.as_str(),
+            Some('N') => name.stem(),
+            Some('p') => name.prefix(),
+            Some('i') => name.instance().unwrap_or(""),
+            _ => {
+                out.push('%');
+                rest = &rest[at + 1..];
+                continue;
+            }
+        };
+        out.push_str(value);
+        rest = &rest[at + 2..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Is the unit global? Asked on its own because the API answers differently for global units.
+pub fn is_global(file: &UnitFile) -> bool {
+    values(file, "Global")
+        .last()
+        .is_some_and(|value| is_truthy(value))
+}
+
+/// Keys in `[X-Fleet]` that mean nothing to us: worth a warning, never an error.
+pub fn unknown_keys(file: &UnitFile) -> Vec<&str> {
+    let ours = file.options.iter().filter(|o| o.section == SECTION);
+    ours.map(|o| o.name.as_str())
+        .filter(|name| !KNOWN_KEYS.contains(name))
+        .collect()
+}
+
+/// Checks that a unit's options can be stored and its requirements go together.
+///
+/// # Errors
+/// The first fault, in fleet's order and words. As in fleet, specifiers are not resolved here.
+pub fn validate(file: &UnitFile) -> Result<(), OptionsError> {
+    UnitFile::parse(&file.to_string())?;
+    let unit = read(file, &str::to_owned);
+    for peer in &unit.machine_of {
+        for (key, patterns) in [("conflict", &unit.conflicts), ("replace", &unit.replaces)] {
+            if let Some(pattern) = patterns.iter().find(|pattern| glob_match(pattern, peer)) {
+                let (peer, pattern) = (peer.clone(), pattern.clone());
+                return Err(OptionsError::Unresolvable { peer, key, pattern });
+            }
+        }
+    }
+    exclusive(&unit)
+}
+
+fn exclusive(unit: &Requirements) -> Result<(), OptionsError> {
+    let id = (unit.machine_id.is_some(), "MachineID");
+    let peers = (!unit.machine_of.is_empty(), "Peers");
+    let conflicts = (!unit.conflicts.is_empty(), "Conflicts");
+    let replaces = (!unit.replaces.is_empty(), "Replaces");
+    let global = (unit.global, "Global");
+    let pairs = [
+        (id, peers),
+        (id, conflicts),
+        (id, global),
+        (id, replaces),
+        (global, peers),
+        (global, replaces),
+        (conflicts, replaces),
+    ];
+    match pairs.into_iter().find(|(a, b)| a.0 && b.0) {
+        Some((a, b)) => Err(OptionsError::Exclusive(a.1, b.1)),
+        None => Ok(()),
+    }
+}
+
+fn read(file: &UnitFile, expand: &dyn Fn(&str) -> String) -> Requirements {
+    let all = |keys: &[&str]| -> Vec<String> {
+        keys.iter()
+            .flat_map(|key| values(file, key))
+            .map(|value| expand(&value))
+            .collect()
+    };
+    let words = |keys: &[&str]| -> Vec<String> {
+        all(keys)
+            .iter()
+            .flat_map(|v| v.split_whitespace())
+            .map(str::to_owned)
+            .collect()
+    };
+    Requirements {
+        machine_id: ["MachineID", "X-ConditionMachineID", "X-ConditionMachineBootID"]
+            .into_iter()
+            .find_map(|key| values(file, key).first().map(|value| expand(value))),
+        machine_of: words(&["X-ConditionMachineOf", "MachineOf"]),
+        metadata: metadata(&all(&["X-ConditionMachineMetadata", "MachineMetadata"])),
+        conflicts: words(&["X-Conflicts", "Conflicts"]),
+        replaces: words(&["Replaces"]),
+        global: is_global(file),
+    }
+}
+
+/// `k=v` pairs with exactly one `=` and both sides non-empty; fleet ignores the others.
+fn metadata(pairs: &[String]) -> MetadataRequirements {
+    let mut required = MetadataRequirements::new();
+    for pair in pairs {
+        let mut parts = pair.split('=');
+        if let (Some(key), Some(value), None) = (parts.next(), parts.next(), parts.next())
+            && !key.is_empty()
+            && !value.is_empty()
+        {
+            required
+                .entry(key.to_owned())
+                .or_default()
+                .insert(value.to_owned());
+        }
+    }
+    required
+}
+
+/// All values of a key: repeated lines accumulate, and a line in double quotes may hold several.
+fn values(file: &UnitFile, key: &str) -> Vec<String> {
+    file.values(SECTION, key).flat_map(multi_value).collect()
+}
+
+/// `"a" "b"` is two values; a line that does not begin and end with a quote is one.
+fn multi_value(line: &str) -> Vec<String> {
+    if !(line.starts_with('"') && line.ends_with('"')) {
+        return vec![line.to_owned()];
+    }
+    let mut values = vec![String::new()];
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => values.push(String::new()),
+            c => values.last_mut().expect("begins with one value").push(c),
+        }
+    }
+    values
+}
+
+fn is_truthy(value: &str) -> bool {
+    ["true", "yes", "1", "on", "t"].contains(&value.to_lowercase().as_str())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn file(x_fleet: &str) -> UnitFile {
+        UnitFile::parse(&format!("[Service]\nExecStart=/bin/true\n[X-Fleet]\n{x_fleet}\n")).unwrap()
+    }
+
+    fn of(name: &str, x_fleet: &str) -> Requirements {
+        Requirements::of(&UnitName::parse(name).unwrap(), &file(x_fleet))
+    }
+
+    #[test]
+    fn expands_specifiers() {
+        let name = UnitName::parse("foo@bar.service").unwrap();
+        assert_eq!(
+            expand("%n|%N|%p|%i|%%|%x|100%", &name),
+            "foo@bar.service|foo@bar|foo|bar|%%|%x|100%"
+        );
+        assert_eq!(expand("%i%p", &UnitName::parse("a.timer").unwrap()), "a");
+    }
+
+    #[test]
+    fn reads_both_spellings_and_many_values() {
+        let unit = of(
+            "web@1.service",
+            "MachineOf=db@%i.service\nX-ConditionMachineOf=log.service\nConflicts=%p@*.service other.service\n\
+             X-Conflicts=old.*\nMachineMetadata=\"role=web\" \"role=app\"\nMachineMetadata=disk=ssd\n\
+             MachineMetadata=a=b=c\nMachineMetadata==x\nReplaces=old@%i.service",
+        );
+        assert_eq!(unit.machine_of, ["log.service", "db@1.service"]);
+        assert_eq!(unit.conflicts, ["old.*", "web@*.service", "other.service"]);
+        assert_eq!(unit.replaces, ["old@1.service"]);
+        let keys: Vec<_> = unit.metadata.iter().map(|(k, v)| (k.as_str(), v.len())).collect();
+        assert_eq!(keys, [("disk", 1), ("role", 2)]);
+    }
+
+    #[test]
+    fn first_machine_id_and_last_global_win() {
+        let unit = of(
+            "a.service",
+            "X-ConditionMachineBootID=boot\nX-ConditionMachineID=old\nMachineID=a\nMachineID=b",
+        );
+        assert_eq!(unit.machine_id.as_deref(), Some("a"));
+        assert_eq!(
+            of("a.service", "X-ConditionMachineBootID=boot")
+                .machine_id
+                .as_deref(),
+            Some("boot")
+        );
+        assert!(of("a.service", "Global=no\nGlobal=YES").global);
+        assert!(!of("a.service", "Global=true\nGlobal=0").global);
+    }
+
+    #[test]
+    fn refuses_with_fleets_words() {
+        let table = [
+            (
+                "MachineOf=a.service\nConflicts=*.service",
+                "unresolvable requirements: peer \"a.service\" matches conflict \"*.service\"",
+            ),
+            (
+                "MachineOf=a.service\nReplaces=a.*",
+                "unresolvable requirements: peer \"a.service\" matches replace \"a.*\"",
+            ),
+            (
+                "MachineID=x\nMachineOf=a.service",
+                "MachineID cannot be used with Peers",
+            ),
+            (
+                "MachineID=x\nConflicts=a",
+                "MachineID cannot be used with Conflicts",
+            ),
+            ("MachineID=x\nGlobal=true", "MachineID cannot be used with Global"),
+            (
+                "MachineID=x\nReplaces=a",
+                "MachineID cannot be used with Replaces",
+            ),
+            (
+                "Global=true\nMachineOf=a.service",
+                "Global cannot be used with Peers",
+            ),
+            ("Global=true\nReplaces=a", "Global cannot be used with Replaces"),
+            (
+                "Conflicts=a\nReplaces=b",
+                "Conflicts cannot be used with Replaces",
+            ),
+        ];
+        for (x_fleet, want) in table {
+            assert_eq!(validate(&file(x_fleet)).unwrap_err().to_string(), want);
+        }
+        assert_eq!(
+            validate(&file("Global=true\nConflicts=a\nMachineMetadata=a=b")),
+            Ok(())
+        );
+        let mut long = file("");
+        long.options[0].value = "x".repeat(2048);
+        assert_eq!(
+            validate(&long).unwrap_err().to_string(),
+            "line too long (max 2048 bytes)"
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_named() {
+        assert_eq!(
+            unknown_keys(&file("Conflict=a\nGlobal=true\nMemory=1G")),
+            ["Conflict", "Memory"]
+        );
+    }
+}
