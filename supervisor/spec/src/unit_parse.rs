@@ -174,6 +174,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::type_complexity)]
     fn reads_what_fleet_reads() {
         let table: &[(&str, &[(&str, &str, &str)])] = &[
             ("", &[]),
