@@ -27,6 +27,41 @@ pub struct Assignment {
     pub reason: String,
 }
 
+/// One step of a plan, and what the store writes for it: where a unit is from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The unit.
+    pub unit: UnitName,
+    /// Its machine from now on; None takes it off its machine, or says why it is on none.
+    pub machine: Option<MachineId>,
+    /// Why, in words for the operator.
+    pub reason: String,
+}
+
+impl JobState {
+    /// The state as the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            JobState::Inactive => "inactive",
+            JobState::Loaded => "loaded",
+            JobState::Launched => "launched",
+        }
+    }
+
+    /// The state called `text`, if there is one.
+    pub fn parse(text: &str) -> Option<JobState> {
+        [JobState::Inactive, JobState::Loaded, JobState::Launched]
+            .into_iter()
+            .find(|s| s.as_str() == text)
+    }
+}
+
+impl std::fmt::Display for JobState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What one machine reports of one unit (fleet's UnitState).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitState {

@@ -3,10 +3,12 @@
 //!
 //! Refuses to do: anything. No clock, file, socket, environment variable or randomness is read here.
 
+pub mod cloud_config;
 pub mod fleet;
 pub mod glob;
 pub mod image_ref;
 pub mod machine;
+pub mod placement;
 pub mod quote;
 pub mod unit_file;
 pub mod unit_name;

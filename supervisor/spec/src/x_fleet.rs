@@ -6,7 +6,7 @@
 //! | `MachineOf` | where all of these units are |
 //! | `MachineMetadata` | a machine with this `key=value`; same key: or, different keys: and |
 //! | `Conflicts` | not where a unit matching this glob is |
-//! | `Replaces` | where a unit matching this glob is, which then moves away |
+//! | `Replaces` | a unit matching this glob moves away from the machine this one is placed on |
 //! | `Global` | every machine |
 //!
 //! Legacy spellings: `X-ConditionMachineID`, `X-ConditionMachineBootID`, `X-ConditionMachineOf`,
@@ -36,7 +36,8 @@ const KNOWN_KEYS: [&str; 11] = [
     "X-Conflicts",
 ];
 
-/// What a unit asks of its machine, specifiers resolved.
+/// What a unit asks of its machine, specifiers resolved. Values of `MachineOf`, `Conflicts` and `Replaces` are split at
+/// blanks (fleet did so for `Conflicts` only; no unit name contains one).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requirements {
     /// The one machine it may run on.
