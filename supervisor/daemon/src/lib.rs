@@ -1,1 +1,13 @@
-//! corten-daemon: being built.
+//! The supervisor: one process per machine that keeps a replica of the store, serves etcd's and fleet's APIs, schedules
+//! while it leads, and makes this machine's systemd run what is assigned to it.
+//!
+//! It translates and never decides: what a command does is `corten-store`'s, where a unit goes `corten-schedule`'s,
+//! what systemd is asked to do `corten-agent`'s decision.
+
+pub mod http;
+pub mod journal;
+pub mod notify;
+pub mod pulse;
+pub mod settings;
+pub mod stop;
+pub mod systemd;

@@ -1,0 +1,104 @@
+//! Telling systemd how we are: sd_notify(3) over the socket it names, and the watchdog it asks for.
+//!
+//! Refuses to fail: a supervisor run by hand has no such socket, and a lost datagram must not stop a cluster member.
+//! The danger it guards against: a `WATCHDOG=1` that says only that a timer still runs; see [`crate::pulse`].
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+/// Where systemd listens for us.
+#[derive(Debug)]
+pub struct Notifier {
+    target: Option<(UnixDatagram, SocketAddr)>,
+}
+
+impl Notifier {
+    /// `address` is the value of NOTIFY_SOCKET: a path, or an abstract name after `@`. Without one, nothing is sent.
+    pub fn new(address: Option<&str>) -> Notifier {
+        let target = address.and_then(|address| {
+            let target = match address.strip_prefix('@') {
+                Some(name) => SocketAddr::from_abstract_name(name),
+                None => SocketAddr::from_pathname(address),
+            };
+            Some((UnixDatagram::unbound().ok()?, target.ok()?))
+        });
+        Notifier { target }
+    }
+
+    fn send(&self, message: &str) {
+        let Some((socket, address)) = &self.target else {
+            return;
+        };
+        if let Err(error) = socket.send_to_addr(message.as_bytes(), address) {
+            tracing::warn!(%error, message, "systemd could not be notified");
+        }
+    }
+
+    /// The one line `systemctl status` shows.
+    pub fn status(&self, line: &str) {
+        self.send(&format!("STATUS={line}\n"));
+    }
+
+    /// This machine has joined its cluster and is registered.
+    pub fn ready(&self, line: &str) {
+        self.send(&format!("READY=1\nSTATUS={line}\n"));
+    }
+
+    /// Shutting down on purpose.
+    pub fn stopping(&self) {
+        self.send("STOPPING=1\nSTATUS=stopping; the units keep running\n");
+    }
+
+    /// Every loop of the supervisor moves.
+    pub fn alive(&self) {
+        self.send("WATCHDOG=1\n");
+    }
+}
+
+/// The watchdog's interval from WATCHDOG_USEC, if it is meant for this process (WATCHDOG_PID).
+pub fn watchdog_interval(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Option<Duration> {
+    if pid.is_some_and(|pid| pid.parse() != Ok(own_pid)) {
+        return None;
+    }
+    usec?
+        .parse()
+        .ok()
+        .filter(|usec| *usec > 0)
+        .map(Duration::from_micros)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_reach_a_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let systemd = UnixDatagram::bind(&path).unwrap();
+        let notifier = Notifier::new(path.to_str());
+        notifier.ready("member n1");
+        let mut buffer = [0; 100];
+        let length = systemd.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"READY=1\nSTATUS=member n1\n");
+        Notifier::new(None).alive();
+        Notifier::new(Some("/no/such/socket")).alive();
+    }
+
+    #[test]
+    fn watchdog_table() {
+        let second = Some(Duration::from_secs(1));
+        for (usec, pid, expected) in [
+            (None, None, None),
+            (Some("1000000"), None, second),
+            (Some("1000000"), Some("7"), second),
+            (Some("1000000"), Some("8"), None),
+            (Some("0"), None, None),
+            (Some("x"), None, None),
+        ] {
+            assert_eq!(watchdog_interval(usec, pid, 7), expected, "{usec:?} {pid:?}");
+        }
+    }
+}

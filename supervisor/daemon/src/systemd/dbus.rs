@@ -1,0 +1,215 @@
+//! systemd over the system bus: org.freedesktop.systemd1(5).
+//!
+//! The connection is made when first needed and made again after it breaks. A task of its own reads signals, because
+//! a signal queue that nobody empties would keep method replies from being read, too.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+use zbus::message::Type;
+use zbus::{Connection, DynamicType, MatchRule, Message, MessageStream, OwnedObjectPath};
+
+use super::label;
+use super::{Changed, Changes, Observed, Systemd, SystemdError};
+
+const SERVICE: &str = "org.freedesktop.systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const PATH: &str = "/org/freedesktop/systemd1";
+const UNITS: &str = "/org/freedesktop/systemd1/unit";
+/// systemd is deaf while it reloads; longer than that it is in trouble.
+const CALL_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// One row of ListUnitsByNames: name, description, load, active, sub, following, path, job id, job type, job path.
+type Row = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    OwnedObjectPath,
+    u32,
+    String,
+    OwnedObjectPath,
+);
+/// One row of what LinkUnitFiles and its kin answer: change, link, target.
+type FileChange = (String, String, String);
+
+/// The system's systemd.
+#[derive(Debug, Default)]
+pub struct SystemBus {
+    connection: Mutex<Option<Connection>>,
+    changes: Arc<Changes>,
+}
+
+impl SystemBus {
+    /// The connection, made if there is none: subscribes before anything is asked, so that no change is missed.
+    async fn connection(&self) -> Result<Connection, SystemdError> {
+        let mut held = self.connection.lock().await;
+        if let Some(connection) = held.as_ref() {
+            return Ok(connection.clone());
+        }
+        let connecting = async {
+            let connection = Connection::system().await?;
+            let signals = || MatchRule::builder().msg_type(Type::Signal).sender(SERVICE);
+            let properties = signals()
+                .interface("org.freedesktop.DBus.Properties")
+                .member("PropertiesChanged")
+                .path_namespace(UNITS);
+            let manager = signals().interface(MANAGER).path(PATH);
+            let (properties, manager) = (properties.build()?, manager.build()?);
+            let properties = MessageStream::for_match_rule(properties, &connection, None).await?;
+            let manager = MessageStream::for_match_rule(manager, &connection, None).await?;
+            connection
+                .call_method(Some(SERVICE), PATH, Some(MANAGER), "Subscribe", &())
+                .await?;
+            zbus::Result::Ok((connection, properties, manager))
+        };
+        let unreachable = |error: &dyn std::fmt::Display| SystemdError::Unreachable(error.to_string());
+        let (connection, properties, manager) = tokio::time::timeout(CALL_TIMEOUT, connecting)
+            .await
+            .map_err(|_| unreachable(&"no answer"))?
+            .map_err(|error| unreachable(&error))?;
+        tokio::spawn(listen(properties, manager, self.changes.clone()));
+        self.changes.everything();
+        *held = Some(connection.clone());
+        Ok(connection)
+    }
+
+    async fn call<B, R>(
+        &self,
+        verb: &'static str,
+        what: &str,
+        method: &'static str,
+        body: &B,
+    ) -> Result<R, SystemdError>
+    where
+        B: Serialize + DynamicType + Sync,
+        R: DeserializeOwned + zbus::Type,
+    {
+        let connection = self.connection().await?;
+        let calling = connection.call_method(Some(SERVICE), PATH, Some(MANAGER), method, body);
+        let answer = match tokio::time::timeout(CALL_TIMEOUT, calling).await {
+            Ok(Ok(reply)) => {
+                return reply
+                    .body()
+                    .deserialize()
+                    .map_err(|error| refused(verb, what, &error));
+            }
+            Ok(Err(error)) => refused(verb, what, &error),
+            Err(_) => {
+                SystemdError::Unreachable(format!("no answer to {verb} {what} within {CALL_TIMEOUT:?}"))
+            }
+        };
+        if matches!(answer, SystemdError::Unreachable(_)) {
+            *self.connection.lock().await = None;
+        }
+        Err(answer)
+    }
+}
+
+fn refused(verb: &'static str, what: &str, error: &zbus::Error) -> SystemdError {
+    match error {
+        zbus::Error::MethodError(name, message, _) => SystemdError::Refused {
+            verb,
+            what: what.to_owned(),
+            name: name.to_string(),
+            message: message.clone().unwrap_or_default(),
+        },
+        other => SystemdError::Unreachable(other.to_string()),
+    }
+}
+
+/// Gathers the names in signals until the connection breaks.
+async fn listen(properties: MessageStream, manager: MessageStream, changes: Arc<Changes>) {
+    let mut signals = futures_util::stream::select(properties, manager);
+    while let Some(Ok(message)) = signals.next().await {
+        if let Some(unit) = unit_of(&message) {
+            changes.unit(unit);
+        }
+    }
+    changes.everything();
+}
+
+/// The unit a signal is about.
+fn unit_of(message: &Message) -> Option<String> {
+    let header = message.header();
+    match header.member()?.as_str() {
+        "PropertiesChanged" => label::unit_of_path(header.path()?.as_str()),
+        "UnitNew" | "UnitRemoved" => message
+            .body()
+            .deserialize::<(String, OwnedObjectPath)>()
+            .ok()
+            .map(|(unit, _)| unit),
+        "JobRemoved" => message
+            .body()
+            .deserialize::<(u32, OwnedObjectPath, String, String)>()
+            .ok()
+            .map(|(_, _, unit, _)| unit),
+        _ => None,
+    }
+}
+
+impl Systemd for SystemBus {
+    async fn link(&self, file: &Path) -> Result<(), SystemdError> {
+        let file = file.to_string_lossy();
+        let body = (vec![file.as_ref()], true, true);
+        let _: Vec<FileChange> = self.call("link", &file, "LinkUnitFiles", &body).await?;
+        Ok(())
+    }
+
+    async fn enable(&self, unit: &str) -> Result<(), SystemdError> {
+        let _: (bool, Vec<FileChange>) = self
+            .call("enable", unit, "EnableUnitFiles", &(vec![unit], true, true))
+            .await?;
+        Ok(())
+    }
+
+    async fn disable(&self, unit: &str) -> Result<(), SystemdError> {
+        let _: Vec<FileChange> = self
+            .call("disable", unit, "DisableUnitFiles", &(vec![unit], true))
+            .await?;
+        Ok(())
+    }
+
+    async fn reload(&self) -> Result<(), SystemdError> {
+        self.call("reload", "its unit files", "Reload", &()).await
+    }
+
+    async fn start(&self, unit: &str) -> Result<(), SystemdError> {
+        let _: OwnedObjectPath = self.call("start", unit, "StartUnit", &(unit, "replace")).await?;
+        Ok(())
+    }
+
+    async fn stop(&self, unit: &str) -> Result<(), SystemdError> {
+        let _: OwnedObjectPath = self.call("stop", unit, "StopUnit", &(unit, "replace")).await?;
+        Ok(())
+    }
+
+    async fn reset_failed(&self, unit: &str) -> Result<(), SystemdError> {
+        self.call("reset", unit, "ResetFailedUnit", &(unit,)).await
+    }
+
+    async fn observe(&self, units: &[String]) -> Result<Vec<Observed>, SystemdError> {
+        if units.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<Row> = self.call("list", "units", "ListUnitsByNames", &(units,)).await?;
+        let observed = |(name, _, load, active, sub, ..): Row| Observed {
+            name,
+            load,
+            active,
+            sub,
+        };
+        Ok(rows.into_iter().map(observed).collect())
+    }
+
+    async fn changed(&self) -> Changed {
+        self.changes.next().await
+    }
+}

@@ -1,0 +1,137 @@
+//! A systemd in memory, for tests only: units that are started run at once, and say so.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use super::{Changed, Changes, Observed, Systemd, SystemdError};
+
+/// Keeps which files are linked and which units run.
+#[derive(Debug, Default)]
+pub struct MemorySystemd {
+    units: Mutex<BTreeMap<String, bool>>,
+    /// Every verb, in order, as text: what a test looks at.
+    pub calls: Mutex<Vec<String>>,
+    changes: Changes,
+}
+
+impl MemorySystemd {
+    /// Whether `unit` runs.
+    pub fn runs(&self, unit: &str) -> bool {
+        self.units
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(unit)
+            .copied()
+            .unwrap_or(false)
+    }
+
+    /// Everything asked so far.
+    pub fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, verb: &str, unit: &str) {
+        self.calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(format!("{verb} {unit}"));
+    }
+
+    fn set(&self, unit: &str, runs: Option<bool>) {
+        let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
+        match runs {
+            Some(runs) => units.insert(unit.to_owned(), runs),
+            None => units.remove(unit),
+        };
+        self.changes.unit(unit.to_owned());
+    }
+
+    fn known(&self, verb: &'static str, unit: &str) -> Result<(), SystemdError> {
+        if self
+            .units
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(unit)
+        {
+            return Ok(());
+        }
+        Err(SystemdError::Refused {
+            verb,
+            what: unit.to_owned(),
+            name: "org.freedesktop.systemd1.NoSuchUnit".to_owned(),
+            message: format!("Unit {unit} not found."),
+        })
+    }
+}
+
+impl Systemd for MemorySystemd {
+    async fn link(&self, file: &Path) -> Result<(), SystemdError> {
+        let unit = file
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        self.note("link", &unit);
+        let runs = self.runs(&unit);
+        self.set(&unit, Some(runs));
+        Ok(())
+    }
+
+    async fn enable(&self, unit: &str) -> Result<(), SystemdError> {
+        self.note("enable", unit);
+        self.known("enable", unit)
+    }
+
+    async fn disable(&self, unit: &str) -> Result<(), SystemdError> {
+        self.note("disable", unit);
+        self.set(unit, None);
+        Ok(())
+    }
+
+    async fn reload(&self) -> Result<(), SystemdError> {
+        self.note("reload", "");
+        Ok(())
+    }
+
+    async fn start(&self, unit: &str) -> Result<(), SystemdError> {
+        self.note("start", unit);
+        self.known("start", unit)?;
+        self.set(unit, Some(true));
+        Ok(())
+    }
+
+    async fn stop(&self, unit: &str) -> Result<(), SystemdError> {
+        self.note("stop", unit);
+        self.known("stop", unit)?;
+        self.set(unit, Some(false));
+        Ok(())
+    }
+
+    async fn reset_failed(&self, unit: &str) -> Result<(), SystemdError> {
+        self.note("reset-failed", unit);
+        self.known("reset", unit)
+    }
+
+    async fn observe(&self, units: &[String]) -> Result<Vec<Observed>, SystemdError> {
+        let held = self.units.lock().unwrap_or_else(PoisonError::into_inner);
+        let observed = |name: &String| {
+            let (load, active, sub) = match held.get(name) {
+                None => ("not-found", "inactive", "dead"),
+                Some(false) => ("loaded", "inactive", "dead"),
+                Some(true) => ("loaded", "active", "running"),
+            };
+            Observed {
+                name: name.clone(),
+                load: load.into(),
+                active: active.into(),
+                sub: sub.into(),
+            }
+        };
+        Ok(units.iter().map(observed).collect())
+    }
+
+    async fn changed(&self) -> Changed {
+        self.changes.next().await
+    }
+}
