@@ -1,0 +1,102 @@
+//! How a node is started.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What a node needs to know to form or rejoin its cluster.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This member's name (`--name`); must appear in `initial_cluster` when there is no data yet.
+    pub name: String,
+    /// Where log, state and snapshots lie; made if missing. One node at a time may use it.
+    pub data_dir: PathBuf,
+    /// Name and peer URL of each first member; a name may stand several times with further URLs. Ignored once the data
+    /// directory holds a node.
+    pub initial_cluster: Vec<(String, String)>,
+    /// Tells clusters with equal addresses apart.
+    pub initial_cluster_token: String,
+    /// Where clients reach this member.
+    pub advertise_client_urls: Vec<String>,
+    /// How often the leader shows itself, in ms.
+    pub heartbeat_ms: u64,
+    /// How long without a leader until an election, in ms; waits are drawn from one to two times this.
+    pub election_ms: u64,
+    /// How many log entries between two snapshots.
+    pub snapshot_count: u64,
+    /// How many entries that are already in a snapshot the log keeps for followers that lag.
+    pub keep_entries: u64,
+    /// How much of the log one segment file holds before the next is begun, in bytes.
+    pub segment_bytes: u64,
+    /// How large the state may grow, in bytes: address space, not memory or disk.
+    pub state_limit_bytes: u64,
+}
+
+impl Config {
+    /// A configuration with etcd's defaults for everything that is not given.
+    pub fn new(name: impl Into<String>, data_dir: impl Into<PathBuf>) -> Config {
+        Config {
+            name: name.into(),
+            data_dir: data_dir.into(),
+            initial_cluster: Vec::new(),
+            initial_cluster_token: "etcd-cluster".to_owned(),
+            advertise_client_urls: Vec::new(),
+            heartbeat_ms: 100,
+            election_ms: 1000,
+            snapshot_count: 10_000,
+            keep_entries: 5_000,
+            segment_bytes: 16 << 20,
+            state_limit_bytes: 64 << 30,
+        }
+    }
+
+    /// How long a proposal or a linearizable read waits at most: etcd's 5 s + 2 elections.
+    pub fn request_timeout_ms(&self) -> u64 {
+        5_000 + 2 * self.election_ms
+    }
+}
+
+/// A member of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its id, from its peer URLs and the token.
+    pub id: u64,
+    /// Its name; empty until it has published itself.
+    pub name: String,
+    /// Where peers reach it.
+    pub peer_urls: Vec<String>,
+    /// Where clients reach it; empty until it has published itself.
+    pub client_urls: Vec<String>,
+}
+
+/// Who leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leader {
+    /// The leader's member id.
+    pub id: u64,
+    /// Where peers reach it.
+    pub peer_url: String,
+    /// Whether it is this node.
+    pub is_me: bool,
+}
+
+/// A node's view of itself and its cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// This member.
+    pub member_id: u64,
+    /// The cluster.
+    pub cluster_id: u64,
+    /// The leader, 0 when there is none.
+    pub leader_id: u64,
+    /// The Raft term.
+    pub term: u64,
+    /// The last log entry this node has.
+    pub raft_index: u64,
+    /// The last log entry in this node's state.
+    pub applied_index: u64,
+    /// The v2 store's index.
+    pub etcd_index: u64,
+    /// Whether the disk is full: reads go on, writes are refused.
+    pub no_space: bool,
+}

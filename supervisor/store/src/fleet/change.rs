@@ -1,0 +1,224 @@
+//! Applying a change to the fleet's tables. What is already so gives no change, so that watchers wake only for news.
+
+use std::collections::BTreeMap;
+
+use corten_spec::fleet::{Assignment, JobState, UnitState};
+use corten_spec::machine::{Machine, MachineId};
+use corten_spec::unit_file::UnitFile;
+use corten_spec::unit_name::UnitName;
+
+use super::{Answer, Change, Command, Decision, MachineRecord, UnitRecord, key, read};
+use crate::tables::{StoreFault, Table, Write, store};
+
+type Applied = Result<(Answer, Vec<Change>), StoreFault>;
+
+/// Applies one command: the answer and what changed.
+///
+/// # Errors
+/// When the backend fails.
+pub fn apply(tx: &mut (impl Write + ?Sized), command: &Command) -> Applied {
+    match command {
+        Command::SetUnit { name, file, desired } => set_unit(tx, name, file, *desired),
+        Command::SetDesired { name, desired } => set_desired(tx, name, *desired),
+        Command::DestroyUnit { name } => destroy(tx, name),
+        Command::Join { machine, session } => join(tx, machine, *session),
+        Command::Leave { id, session } => leave(tx, id, *session),
+        Command::PatchMetadata { id, key, value } => patch(tx, id, key, value.as_ref()),
+        Command::Assign(decisions) => assign(tx, decisions),
+        Command::Report {
+            machine,
+            states,
+            gone,
+        } => report(tx, machine, states, gone),
+    }
+}
+
+fn answered(changes: Vec<Change>) -> Applied {
+    let answer = if changes.is_empty() {
+        Answer::Unchanged
+    } else {
+        Answer::Done
+    };
+    Ok((answer, changes))
+}
+
+/// Stores a unit's record if it differs from `old`.
+fn put_unit(tx: &mut (impl Write + ?Sized), old: Option<&UnitRecord>, new: &UnitRecord) -> Applied {
+    if old == Some(new) {
+        return answered(Vec::new());
+    }
+    store(tx, Table::Units, &key::unit(&new.name), new)?;
+    answered(vec![Change::Unit(new.name.clone())])
+}
+
+fn set_unit(tx: &mut (impl Write + ?Sized), name: &UnitName, file: &UnitFile, desired: JobState) -> Applied {
+    let old = read::unit(tx, name)?;
+    let (assigned, unplaced) = old
+        .clone()
+        .map_or((None, None), |old| (old.assigned, old.unplaced));
+    let new = UnitRecord {
+        name: name.clone(),
+        file: file.clone(),
+        desired,
+        assigned,
+        unplaced,
+    };
+    put_unit(tx, old.as_ref(), &new)
+}
+
+fn set_desired(tx: &mut (impl Write + ?Sized), name: &UnitName, desired: JobState) -> Applied {
+    let Some(old) = read::unit(tx, name)? else {
+        return Ok((Answer::NoSuchUnit(name.clone()), Vec::new()));
+    };
+    let new = UnitRecord {
+        desired,
+        ..old.clone()
+    };
+    put_unit(tx, Some(&old), &new)
+}
+
+fn destroy(tx: &mut (impl Write + ?Sized), name: &UnitName) -> Applied {
+    if tx.delete(Table::Units, &key::unit(name))? {
+        return answered(vec![Change::Unit(name.clone())]);
+    }
+    Ok((Answer::NoSuchUnit(name.clone()), Vec::new()))
+}
+
+fn assign(tx: &mut (impl Write + ?Sized), decisions: &[Decision]) -> Applied {
+    let mut changes = Vec::new();
+    for Decision {
+        unit,
+        machine,
+        reason,
+    } in decisions
+    {
+        let Some(old) = read::unit(tx, unit)? else {
+            continue;
+        };
+        let assigned = machine.clone().map(|machine| Assignment {
+            machine,
+            reason: reason.clone(),
+        });
+        let unplaced = machine.is_none().then(|| reason.clone());
+        let new = UnitRecord {
+            assigned,
+            unplaced,
+            ..old.clone()
+        };
+        changes.extend(put_unit(tx, Some(&old), &new)?.1);
+    }
+    answered(changes)
+}
+
+fn patched(
+    own: &BTreeMap<String, String>,
+    patches: &BTreeMap<String, Option<String>>,
+) -> BTreeMap<String, String> {
+    let mut metadata = own.clone();
+    for (key, value) in patches {
+        match value {
+            Some(value) => metadata.insert(key.clone(), value.clone()),
+            None => metadata.remove(key),
+        };
+    }
+    metadata
+}
+
+fn put_machine(tx: &mut (impl Write + ?Sized), old: Option<&MachineRecord>, new: &MachineRecord) -> Applied {
+    if old == Some(new) {
+        return answered(Vec::new());
+    }
+    store(tx, Table::Machines, &key::machine(&new.machine.id), new)?;
+    answered(vec![Change::Machine(new.machine.id.clone())])
+}
+
+fn join(tx: &mut (impl Write + ?Sized), machine: &Machine, session: u64) -> Applied {
+    let old = read::machine(tx, &machine.id)?;
+    let patches = old.as_ref().map(|old| old.patches.clone()).unwrap_or_default();
+    let new = MachineRecord {
+        machine: Machine {
+            metadata: patched(&machine.metadata, &patches),
+            ..machine.clone()
+        },
+        session,
+        present: true,
+        own_metadata: machine.metadata.clone(),
+        patches,
+    };
+    put_machine(tx, old.as_ref(), &new)
+}
+
+fn leave(tx: &mut (impl Write + ?Sized), id: &MachineId, session: Option<u64>) -> Applied {
+    let Some(old) = read::machine(tx, id)?.filter(|old| old.present) else {
+        return Ok((Answer::NoSuchMachine(id.clone()), Vec::new()));
+    };
+    if session.is_some_and(|session| session != old.session) {
+        return Ok((Answer::OtherSession(id.clone()), Vec::new()));
+    }
+    let new = MachineRecord {
+        present: false,
+        ..old.clone()
+    };
+    let mut changes = put_machine(tx, Some(&old), &new)?.1;
+    for state in read::states_on(tx, id)? {
+        changes.extend(drop_state(tx, &state.name, id)?);
+    }
+    answered(changes)
+}
+
+fn patch(tx: &mut (impl Write + ?Sized), id: &MachineId, key: &str, value: Option<&String>) -> Applied {
+    let Some(old) = read::machine(tx, id)?.filter(|old| old.present) else {
+        return Ok((Answer::NoSuchMachine(id.clone()), Vec::new()));
+    };
+    let mut new = old.clone();
+    new.patches.insert(key.to_owned(), value.cloned());
+    new.machine.metadata = patched(&new.own_metadata, &new.patches);
+    put_machine(tx, Some(&old), &new)
+}
+
+fn report(
+    tx: &mut (impl Write + ?Sized),
+    id: &MachineId,
+    states: &[UnitState],
+    gone: &[UnitName],
+) -> Applied {
+    if !read::machine(tx, id)?.is_some_and(|machine| machine.present) {
+        return Ok((Answer::NoSuchMachine(id.clone()), Vec::new()));
+    }
+    let mut changes = Vec::new();
+    for state in states {
+        let state = UnitState {
+            machine: id.clone(),
+            ..state.clone()
+        };
+        if read::state(tx, &state.name, id)?.as_ref() != Some(&state) {
+            store(tx, Table::States, &key::state(&state.name, id), &state)?;
+            tx.put(
+                Table::StatesByMachine,
+                &key::state_by_machine(id, &state.name),
+                &[],
+            )?;
+            changes.push(Change::State {
+                unit: state.name,
+                machine: id.clone(),
+            });
+        }
+    }
+    for name in gone {
+        changes.extend(drop_state(tx, name, id)?);
+    }
+    answered(changes)
+}
+
+fn drop_state(
+    tx: &mut (impl Write + ?Sized),
+    name: &UnitName,
+    id: &MachineId,
+) -> Result<Option<Change>, StoreFault> {
+    tx.delete(Table::StatesByMachine, &key::state_by_machine(id, name))?;
+    let was = tx.delete(Table::States, &key::state(name, id))?;
+    Ok(was.then(|| Change::State {
+        unit: name.clone(),
+        machine: id.clone(),
+    }))
+}
