@@ -1,0 +1,303 @@
+//! Each rule of the contract, one table entry at least.
+
+use super::{check, check_with, cluster, plan};
+use crate::Policy;
+
+#[test]
+fn least_loaded_wins_ties_go_to_the_lowest_id() {
+    check(
+        "machine m1
+         machine m2
+         unit a.service launched on m1
+         unit b.service loaded
+         unit c.service launched
+         unit d.service inactive",
+        "b.service -> m2: least loaded: 0 units
+         c.service -> m1: least loaded: 1 unit",
+    );
+}
+
+#[test]
+fn globals_count_as_load_where_they_run() {
+    check(
+        "machine m1 role=db
+         machine m2
+         unit g.service launched | Global=true; MachineMetadata=role=db
+         unit h.service inactive | Global=true
+         unit a.service launched",
+        "a.service -> m2: least loaded: 0 units",
+    );
+}
+
+#[test]
+fn an_inactive_unit_is_taken_off() {
+    check(
+        "machine m1\nunit a.service inactive on m1",
+        "a.service -> -: its desired state is inactive",
+    );
+    check("machine m1\nunit a@.service launched", "");
+    check(
+        "machine m1\nunit a.service launched on m1 | Global=yes",
+        "a.service -> -: it is global: every machine decides for itself",
+    );
+}
+
+#[test]
+fn a_lost_machines_units_move_in_the_same_plan() {
+    let lost = "machine m2
+         unit a.service launched on m1
+         unit b.service launched on m2";
+    check(
+        lost,
+        "a.service -> m2: machine m1 went away; least loaded: 1 unit",
+    );
+    check_with(lost, &Policy { hold_absent: true }, "");
+    check(
+        "unit a.service launched on m1",
+        "a.service -> -: machine m1 went away; no machine is present",
+    );
+}
+
+#[test]
+fn while_absence_is_held_new_units_are_placed_and_stopped_ones_released() {
+    check_with(
+        "machine m2
+         unit a.service launched on m1
+         unit b.service inactive on m1
+         unit c.service launched
+         unit d.service launched | MachineOf=a.service",
+        &Policy { hold_absent: true },
+        "b.service -> -: its desired state is inactive
+         d.service -> -: MachineOf a.service: its machine is silent
+         c.service -> m2: least loaded: 0 units",
+    );
+}
+
+#[test]
+fn machine_id_means_the_full_id_or_eight_characters() {
+    check(
+        "machine 0123456789abcdef
+         machine 1111111111111111
+         unit a.service launched | MachineID=11111111
+         unit b.service launched | MachineID=1111111111111111
+         unit c.service launched | MachineID=1111
+         unit d.service launched on 01234567 | MachineID=11111111",
+        "c.service -> -: machine 1111 (MachineID) is not present
+         a.service -> 1111111111111111: MachineID 11111111
+         b.service -> 1111111111111111: MachineID 1111111111111111
+         d.service -> 1111111111111111: machine 01234567 went away; MachineID 11111111",
+    );
+}
+
+#[test]
+fn metadata_selects_and_losing_it_moves() {
+    check(
+        "machine m1 role=web
+         machine m2 role=db
+         machine m3 role=db disk=ssd
+         unit a.service launched | MachineMetadata=role=db; MachineMetadata=disk=ssd
+         unit b.service launched on m1 | MachineMetadata=role=db; MachineMetadata=role=app
+         unit c.service launched | MachineMetadata=zone=a",
+        "c.service -> -: 3 machines: 3 lack metadata zone=a
+         a.service -> m3: least loaded: 0 units
+         b.service -> m2: machine m1 lacks metadata role=app|db; least loaded: 0 units",
+    );
+}
+
+#[test]
+fn followers_go_where_their_peers_are_and_move_with_them() {
+    check(
+        "machine m2
+         machine m3
+         unit a.service launched on m1
+         unit b.service launched on m1 | MachineOf=a.service
+         unit c.service launched | MachineOf=b.service
+         unit x.service launched on m2
+         unit y.service launched on m2 | MachineOf=z.service
+         unit z.service inactive on m2",
+        "y.service -> -: z.service is not on machine m2; MachineOf z.service: its desired state is inactive
+         z.service -> -: its desired state is inactive
+         a.service -> m3: machine m1 went away; least loaded: 0 units
+         b.service -> m3: machine m1 went away; MachineOf a.service
+         c.service -> m3: MachineOf b.service",
+    );
+}
+
+#[test]
+fn followers_of_nothing_wait_and_say_why() {
+    check(
+        "machine m1
+         unit a.service launched | MachineOf=b.service
+         unit b.service launched | MachineOf=a.service
+         unit c.service launched | MachineOf=nobody.service",
+        "a.service -> -: MachineOf b.service: it is on no machine
+         b.service -> -: MachineOf a.service: it is on no machine
+         c.service -> -: MachineOf nobody.service: there is no such unit",
+    );
+}
+
+#[test]
+fn a_global_peer_counts_where_it_is() {
+    check(
+        "machine m1
+         machine m2 role=db
+         unit g.service launched | Global=1; MachineMetadata=role=db
+         unit a.service launched | MachineOf=g.service",
+        "a.service -> m2: least loaded: 1 unit",
+    );
+}
+
+#[test]
+fn instances_that_conflict_spread_and_the_last_one_waits() {
+    let four = "machine m1
+         machine m2
+         machine m3 role=web
+         unit a@1.service launched | Conflicts=a@*.service
+         unit a@2.service launched | Conflicts=a@*.service
+         unit a@3.service launched | Conflicts=a@*.service
+         unit a@4.service launched | Conflicts=a@*.service";
+    check(
+        four,
+        "a@4.service -> -: 3 machines: 3 conflict with a@1.service, a@2.service, a@3.service
+         a@1.service -> m1: least loaded: 0 units
+         a@2.service -> m2: least loaded: 0 units
+         a@3.service -> m3: least loaded: 0 units",
+    );
+}
+
+#[test]
+fn reasons_count_machines_by_cause() {
+    check(
+        "machine m1 role=db
+         machine m2
+         machine m3 role=db
+         unit a@1.service launched on m1
+         unit a@2.service launched on m3
+         unit b.service launched | Conflicts=a@*.service; MachineMetadata=role=db",
+        "b.service -> -: 3 machines: 2 conflict with a@1.service, a@2.service, 1 lacks metadata role=db",
+    );
+}
+
+#[test]
+fn conflicts_work_from_the_other_side_too() {
+    check(
+        "machine m1
+         machine m2
+         unit a.service launched on m1 | Conflicts=b.*
+         unit b.service launched
+         unit c.service launched on m2
+         unit d.service launched on m2 | Conflicts=c.service",
+        "b.service -> m2: least loaded: 1 unit
+         d.service -> m1: conflicts with c.service on machine m2; least loaded: 1 unit",
+    );
+}
+
+#[test]
+fn globals_win_against_placed_units() {
+    check(
+        "machine m1 role=db
+         machine m2
+         unit a.service launched on m1
+         unit g.service launched | Global=true; MachineMetadata=role=db; Conflicts=a.service",
+        "a.service -> m2: conflicts with g.service on machine m1; least loaded: 0 units",
+    );
+}
+
+#[test]
+fn a_replaced_unit_moves_to_another_machine() {
+    check(
+        "machine m1
+         machine m2
+         unit a.service launched on m1
+         unit b.service launched | Replaces=a.service; MachineMetadata=
+         unit c.service launched on m2
+         unit d.service launched on m2",
+        "b.service -> m1: least loaded: 1 unit
+         a.service -> m2: replaced by b.service; least loaded: 2 units",
+    );
+}
+
+#[test]
+fn a_replaced_unit_with_nowhere_to_go_waits() {
+    check(
+        "machine m1
+         unit a.service launched on m1
+         unit b.service launched | Replaces=a.service",
+        "a.service -> -: replaced by b.service; 1 machine: 1 runs b.service, which replaces it
+         b.service -> m1: least loaded: 1 unit",
+    );
+}
+
+#[test]
+fn a_waiting_unit_displaces_nobody_who_has_nowhere_to_go() {
+    check(
+        "machine m1
+         unit a.service launched on m1
+         unit b.service launched waits | Replaces=a.service",
+        "b.service -> -: 1 machine: 1 runs units it replaces that have nowhere else to go",
+    );
+}
+
+#[test]
+fn of_two_that_replace_each_other_one_runs() {
+    check(
+        "machine m1
+         machine m2
+         unit a.service launched on m2 | Replaces=b.service
+         unit b.service launched | Replaces=a.service",
+        "a.service -> -: replaced by b.service; it and b.service replace each other, and b.service is there
+         b.service -> m2: takes the place of a.service",
+    );
+    check(
+        "machine m1
+         machine m2
+         unit a.service launched | Replaces=b.service
+         unit b.service launched | Replaces=a.service",
+        "b.service -> -: it and a.service replace each other, and a.service is there
+         a.service -> m1: least loaded: 0 units",
+    );
+}
+
+#[test]
+fn a_follower_of_a_replaced_unit_follows() {
+    check(
+        "machine m1
+         machine m2
+         unit a.service launched on m1
+         unit b.service launched on m1 | MachineOf=a.service
+         unit r.service launched | Replaces=a.service; MachineID=m1",
+        "r.service -> m1: MachineID m1
+         a.service -> m2: replaced by r.service; least loaded: 0 units
+         b.service -> m2: a.service is not on machine m1; MachineOf a.service",
+    );
+}
+
+#[test]
+fn a_circle_of_replaces_comes_to_rest() {
+    let mut view = cluster(
+        "machine m1
+         unit a.service launched | Replaces=b.service
+         unit b.service launched | Replaces=c.service
+         unit c.service launched | Replaces=a.service",
+    );
+    for _ in 0..3 {
+        let next = plan(&view, &Policy::default());
+        super::apply(&mut view, &next);
+    }
+    assert!(plan(&view, &Policy::default()).decisions.is_empty());
+    assert_eq!(
+        view.units.values().filter(|unit| unit.assigned.is_some()).count(),
+        1
+    );
+}
+
+#[test]
+fn nothing_moves_back() {
+    check(
+        "machine m1
+         machine m2
+         unit a.service launched on m2
+         unit b.service launched on m2",
+        "",
+    );
+}
