@@ -1,1 +1,12 @@
-//! corten-cli: being built.
+//! The command-line clients: `fleetctl`, `etcdctl` and `docker`.
+//!
+//! They know the wire and never the daemon: `fleetctl` speaks fleet's HTTP API, `etcdctl` the etcd v2 API, `docker`
+//! calls the container engine. Each has one entry, `main(args) -> ExitCode`, with `args[0]` the name it was called
+//! under; nothing else here is public, so that what a user sees is the only contract.
+
+mod go;
+mod http;
+mod terminal;
+
+pub mod etcdctl;
+pub mod fleetctl;

@@ -1,0 +1,86 @@
+//! etcdctl for the v2 keys API, as etcd 2.3 and 3.x with ETCDCTL_API=2 had it; its output and exit codes are a contract
+//! (`etcd.md` section 2).
+//!
+//! Exit codes: 0 ok, 1 wrong arguments, 2 no connection, 4 an error of the server, 5 the cluster is not healthy.
+//! Refuses to do, and says so: users, roles and auth, backup and import, the v3 API.
+
+mod arguments;
+mod cluster;
+mod fault;
+mod health;
+mod key_commands;
+mod keys;
+mod members;
+mod print;
+mod settings;
+mod watch;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+
+use crate::terminal::{say, tell};
+use fault::Failure;
+use settings::Settings;
+
+/// Runs etcdctl; `args[0]` is the name it was called under.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let matches = match arguments::command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::arguments(format!("cannot start: {error}")))
+        .and_then(|runtime| runtime.block_on(run(&matches)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.text.is_empty() {
+                tell(&failure.text);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+async fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    if switch(matches, "version") {
+        say(format!(
+            "etcdctl version: {}\nAPI version: 2",
+            env!("CARGO_PKG_VERSION")
+        ));
+        return Ok(());
+    }
+    let settings = Settings::read(matches)?;
+    let Some((name, command)) = matches.subcommand() else {
+        arguments::command().print_help().ok();
+        return Ok(());
+    };
+    match name {
+        "watch" => watch::watch(&settings, command).await,
+        "exec-watch" => watch::exec_watch(&settings, command).await,
+        "cluster-health" => health::check(&settings, command).await,
+        "member" => members::run(&settings, command).await,
+        _ if arguments::LATER.contains(&name) => Err(not_yet(name)),
+        _ => key_commands::run(&settings, name, command).await,
+    }
+}
+
+fn switch(matches: &ArgMatches, name: &str) -> bool {
+    crate::go::switch_on(matches, name)
+}
+
+fn not_yet(name: &str) -> Failure {
+    Failure::arguments(format!(
+        "Error:  etcdctl {name} is not supported yet by this version of Corten"
+    ))
+}
+
+/// Help goes to standard output; a mistake costs exit code 1, not clap's 2, which means "no connection" here.
+fn usage(error: &clap::Error) -> ExitCode {
+    error.print().ok();
+    ExitCode::from(u8::from(error.use_stderr()))
+}

@@ -1,0 +1,214 @@
+//! One server, at most one connection to it, opened when first needed and kept for what follows.
+//!
+//! The danger: a kept connection may be closed by the server between two requests. A request is repeated on a new
+//! connection only where that cannot do a thing twice (GET), or where the old connection was seen to be closed before
+//! anything was sent.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+
+use super::endpoint::{Target, join_host_port};
+use super::error::{DialError, SendError};
+use super::exchange::{Request, Response};
+use super::tls::{self, TlsSetup};
+
+/// How a connection is made.
+#[derive(Debug, Clone)]
+pub(crate) enum Dial {
+    /// Straight to a server.
+    To(Target, Option<TlsSetup>),
+    /// Through a child program whose standard input and output are the connection.
+    Through {
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// What stands in the Host header.
+        host: String,
+    },
+}
+
+/// A server and our connection to it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    dial: Dial,
+    dial_timeout: Duration,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    sender: SendRequest<Full<Bytes>>,
+    /// Killed when dropped.
+    _child: Option<tokio::process::Child>,
+}
+
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+impl Link {
+    /// A link that has not been dialled yet; `dial_timeout` bounds the making of each connection.
+    pub(crate) fn new(dial: Dial, dial_timeout: Duration) -> Link {
+        Link {
+            dial,
+            dial_timeout,
+            open: None,
+        }
+    }
+
+    /// Sends `request` and reads the whole answer.
+    pub(crate) async fn send(&mut self, request: &Request) -> Result<Response, SendError> {
+        let reused = self.open.as_ref().is_some_and(|open| !open.sender.is_closed());
+        match self.exchange(request).await {
+            Err(SendError::Http(_)) if reused && request.is_repeatable() => {
+                self.open = None;
+                self.exchange(request).await
+            }
+            other => other,
+        }
+    }
+
+    async fn exchange(&mut self, request: &Request) -> Result<Response, SendError> {
+        let outgoing = request.to_hyper(&self.host())?;
+        let mut open = match self.usable().await {
+            Some(open) => open,
+            None => self.connect().await?,
+        };
+        let incoming = open.sender.send_request(outgoing).await?;
+        let answer = read_to_end(incoming).await?;
+        self.open = Some(open);
+        Ok(answer)
+    }
+
+    /// The kept connection, if the server has kept it too.
+    async fn usable(&mut self) -> Option<Open> {
+        let mut open = self.open.take()?;
+        open.sender.ready().await.ok()?;
+        Some(open)
+    }
+
+    fn host(&self) -> String {
+        match &self.dial {
+            Dial::To(target, _) => target.authority(),
+            Dial::Through { host, .. } => host.clone(),
+        }
+    }
+
+    async fn connect(&self) -> Result<Open, SendError> {
+        let (wire, child) = match &self.dial {
+            Dial::To(target, tls) => {
+                let dialled = tokio::time::timeout(self.dial_timeout, dial(target, tls.as_ref())).await;
+                (
+                    dialled.map_err(|_| DialError::Timeout {
+                        what: describe(target),
+                    })??,
+                    None,
+                )
+            }
+            Dial::Through { argv, .. } => {
+                let (wire, child) = spawn(argv)?;
+                (wire, Some(child))
+            }
+        };
+        let (sender, connection) = handshake(TokioIo::new(wire)).await?;
+        // The task ends with the connection; its error is what the sender reports too.
+        tokio::spawn(async move { connection.await.ok() });
+        Ok(Open {
+            sender,
+            _child: child,
+        })
+    }
+}
+
+fn describe(target: &Target) -> String {
+    match target {
+        Target::Unix(path) => format!("unix {}", path.display()),
+        Target::Tcp { host, port, .. } => format!("tcp {}", join_host_port(host, *port)),
+    }
+}
+
+async fn dial(target: &Target, tls: Option<&TlsSetup>) -> Result<Box<dyn Wire>, DialError> {
+    match target {
+        Target::Unix(path) => {
+            let stream = UnixStream::connect(path).await;
+            Ok(Box::new(stream.map_err(|source| DialError::Unix {
+                path: path.clone(),
+                source,
+            })?))
+        }
+        Target::Tcp {
+            host,
+            port,
+            tls: false,
+        } => Ok(Box::new(dial_tcp(host, *port).await?)),
+        Target::Tcp {
+            host,
+            port,
+            tls: true,
+        } => {
+            let setup = tls.cloned().unwrap_or_default();
+            let stream = dial_tcp(host, *port).await?;
+            Ok(Box::new(tls::wrap(stream, host, &setup).await?))
+        }
+    }
+}
+
+async fn dial_tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
+    let no_host = |_| DialError::Lookup {
+        host: host.to_owned(),
+    };
+    let mut last = DialError::Lookup {
+        host: host.to_owned(),
+    };
+    for address in lookup_host((host, port)).await.map_err(no_host)? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // A failure to switch Nagle off costs time, not correctness.
+                stream.set_nodelay(true).ok();
+                return Ok(stream);
+            }
+            Err(source) => {
+                last = DialError::Tcp {
+                    address: address.to_string(),
+                    source,
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
+fn spawn(argv: &[String]) -> Result<(Box<dyn Wire>, tokio::process::Child), DialError> {
+    let program = argv.first().cloned().unwrap_or_default();
+    let mut child = tokio::process::Command::new(&program)
+        .args(argv.iter().skip(1))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|source| DialError::Spawn { program, source })?;
+    let output = child
+        .stdout
+        .take()
+        .expect("standard output was asked for as a pipe");
+    let input = child
+        .stdin
+        .take()
+        .expect("standard input was asked for as a pipe");
+    Ok((Box::new(tokio::io::join(output, input)), child))
+}
+
+async fn read_to_end(incoming: hyper::Response<Incoming>) -> Result<Response, hyper::Error> {
+    let (parts, body) = incoming.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(Response {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    })
+}

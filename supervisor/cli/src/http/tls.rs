@@ -1,0 +1,128 @@
+//! TLS for https endpoints: the server's certificate is checked against a CA file or the system's, ours is shown
+//! where given.
+//!
+//! Refuses to do: connections to a server whose certificate does not verify. There is no switch for it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Where distributions keep the CA certificates they trust: Debian, then Fedora.
+const SYSTEM_CA_FILES: [&str; 2] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+];
+
+/// The files named on the command line; empty ones are absent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TlsFiles {
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// What a connection needs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TlsSetup(TlsFiles);
+
+/// Why TLS did not come about.
+#[derive(Debug, Error)]
+pub(crate) enum TlsError {
+    /// A file cannot be read as what it should be.
+    #[error("cannot use {what} file {}: {why}", path.display())]
+    File {
+        /// `CA`, `certificate`, `key`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// One of the pair is missing.
+    #[error("a client certificate needs both --cert-file and --key-file")]
+    HalfPair,
+    /// The key does not belong to the certificate, or neither can be used.
+    #[error("cannot use client certificate: {0}")]
+    Pair(rustls::Error),
+    /// No CA at all.
+    #[error("no CA certificates found on this system: name a file with --ca-file")]
+    NoCa,
+    /// The name cannot stand in a certificate.
+    #[error("{0:?} cannot be checked against a certificate")]
+    Name(String),
+    /// The handshake failed; mostly a certificate that does not verify.
+    #[error("tls: {0}")]
+    Handshake(io::Error),
+}
+
+impl TlsSetup {
+    /// Takes the files; they are read when a connection is made.
+    pub(crate) fn new(files: TlsFiles) -> Result<TlsSetup, TlsError> {
+        if files.cert.is_some() != files.key.is_some() {
+            return Err(TlsError::HalfPair);
+        }
+        Ok(TlsSetup(files))
+    }
+
+    fn config(&self) -> Result<ClientConfig, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Pair)?
+            .with_root_certificates(roots(self.0.ca.as_deref())?);
+        let (Some(cert), Some(key)) = (&self.0.cert, &self.0.key) else {
+            return Ok(builder.with_no_client_auth());
+        };
+        let key_error = |error| file_error("key", key, error);
+        let key = PrivateKeyDer::from_pem_file(key).map_err(key_error)?;
+        builder
+            .with_client_auth_cert(certificates("certificate", cert)?, key)
+            .map_err(TlsError::Pair)
+    }
+}
+
+/// Does the handshake with the server `host` over `stream`.
+pub(super) async fn wrap(
+    stream: TcpStream,
+    host: &str,
+    setup: &TlsSetup,
+) -> Result<TlsStream<TcpStream>, TlsError> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
+    let connector = TlsConnector::from(Arc::new(setup.config()?));
+    connector.connect(name, stream).await.map_err(TlsError::Handshake)
+}
+
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    let system = || SYSTEM_CA_FILES.iter().map(Path::new).find(|path| path.exists());
+    let path = ca.or_else(system).ok_or(TlsError::NoCa)?;
+    let mut store = RootCertStore::empty();
+    let (added, _) = store.add_parsable_certificates(certificates("CA", path)?);
+    if added == 0 {
+        return Err(file_error("CA", path, "no certificate in it"));
+    }
+    Ok(store)
+}
+
+fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let error = |error| file_error(what, path, error);
+    CertificateDer::pem_file_iter(path)
+        .map_err(error)?
+        .collect::<Result<_, _>>()
+        .map_err(error)
+}
+
+fn file_error(what: &'static str, path: &Path, why: impl ToString) -> TlsError {
+    TlsError::File {
+        what,
+        path: path.to_owned(),
+        why: why.to_string(),
+    }
+}

@@ -1,0 +1,38 @@
+//! Standard output and error.
+//!
+//! The danger: a reader that goes away (`etcdctl ls | head -1`) must end us quietly, and must not look like a fault.
+
+use std::io::{self, IsTerminal, Write};
+
+/// The exit status of a process that SIGPIPE ended, as a shell sees it.
+const READER_GONE: i32 = 141;
+
+/// Prints `text` and a line end on standard output.
+pub(crate) fn say(text: impl AsRef<str>) {
+    put(&mut io::stdout().lock(), text.as_ref(), "\n");
+}
+
+/// Prints `text` as it is on standard output.
+pub(crate) fn print(text: impl AsRef<str>) {
+    put(&mut io::stdout().lock(), text.as_ref(), "");
+}
+
+/// Prints `text` and a line end on standard error.
+pub(crate) fn tell(text: impl AsRef<str>) {
+    put(&mut io::stderr().lock(), text.as_ref(), "\n");
+}
+
+/// Whether somebody watches standard error.
+pub(crate) fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+fn put(out: &mut impl Write, text: &str, end: &str) {
+    let written = out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(end.as_bytes()))
+        .and_then(|()| out.flush());
+    if written.is_err() {
+        std::process::exit(READER_GONE);
+    }
+}

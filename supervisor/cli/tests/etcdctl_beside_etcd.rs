@@ -1,0 +1,430 @@
+//! Our etcdctl beside the real one: the same commands against two fresh servers of real etcd, and every line on
+//! standard output and error, and every exit code, must be the same.
+//!
+//! Needs Debian's etcd-server and etcd-client 3.4 (the last that speak the v2 API); says so loudly and passes without
+//! them. It has no libtest harness because the test binary is also the etcdctl under test: it is linked under that
+//! name, as the product is.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+const REAL_ETCD: &str = "/usr/bin/etcd";
+const REAL_ETCDCTL: &str = "/usr/bin/etcdctl";
+
+/// One command a line; `<` in front gives it `text` on standard input. `?` in front compares only the exit code: the
+/// texts of a wrong command line are the argument parser's, and 3.4 words a lost connection differently from 2.3.
+const SCRIPT: &str = "
+set /x 1
+get /x
+-o extended get /x
+-o json get /x
+get /none
+-o json get /none
+mk /x 2
+mk /y 2
+update /none 1
+update /y 3
+set --swap-with-value 9 /y 4
+set --swap-with-value 3 /y 4
+set --swap-with-index 5 /y 5
+set --swap-with-index 6 /y 5
+mkdir /dd
+mkdir /dd
+mkdir /dd/sub/deep
+setdir /dd2
+-o json setdir /dd3
+-o extended mkdir /dd4
+-o json updatedir --ttl 100 /dd2
+updatedir --ttl 10 /nodir
+get /dd
+set /dd v
+ls --sort /
+ls --sort -p /
+ls --sort --recursive -p
+ls --sort -r /dd
+ls /none
+ls /x
+ls x
+-o extended ls /dd
+-o json ls --recursive --sort /dd
+rm /y
+rm /dd
+rmdir /dd
+rm --dir /dd4
+rm --recursive /dd
+-o json rm -r /dd2
+rmdir /x
+set /x 1
+rm --with-value q /x
+rm --with-value 1 /x
+-o extended rm --with-value 1 /x
+mk --in-order /io v
+-o json mk --in-order --ttl 100 /io <v>&
+mk --ttl 100 /short v
+-o extended set --ttl 0 /x 5
+-o extended set /x 6
+-o json set /x 7
+-o json rm /x
+-o extended rm /x
+-o yaml get /io
+set /x
+set
+get
+mk
+update
+rm
+rmdir
+mkdir
+setdir
+updatedir
+watch
+exec-watch /x
+<text set /stdin
+get /stdin
+set /k%20y value
+set '/s p' v
+get '/s p'
+ls --sort /
+set /a//b/../c/ v
+get /a/c
+--debug get /a/c
+--debug set --swap-with-value v /a/c v2
+--debug --no-sync ls /a
+--debug rm --with-value v2 /a/c
+set -- /neg -5
+get /neg
+set /neg v --ttl 100
+set /neg one two three
+set --ttl -5 /neg v
+get --quorum /neg
+get -q --sort /neg
+get --sort=false /neg
+watch --after-index 4 /x
+-o json watch --after-index 4 /x
+-o extended watch --after-index 4 /x
+watch --after-index 3 --recursive /x
+member list
+member list extra
+member add
+member remove
+member remove nosuch
+member update a
+cluster-health
+--debug cluster-health
+member add n2 bad-url
+?get --nosuch /x
+?set --ttl=x /x v
+?--endpoints http://127.0.0.1:1 get /x
+?--no-sync --endpoints http://127.0.0.1:1 get /x
+?--endpoints http://127.0.0.1:1 cluster-health
+?--timeout 1ns get /x
+";
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if args
+        .first()
+        .is_some_and(|name| Path::new(name).ends_with("etcdctl"))
+    {
+        return corten_cli::etcdctl::main(args);
+    }
+    for tool in [REAL_ETCD, REAL_ETCDCTL] {
+        if !Path::new(tool).exists() {
+            eprintln!("SKIPPED: {tool} is not installed (apt-get install etcd-server etcd-client)");
+            return ExitCode::SUCCESS;
+        }
+    }
+    let rig = Rig::new();
+    let differences = rig.compare() + rig.watch_for_ever() + rig.exec_watch();
+    if differences == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+struct Rig {
+    real: Server,
+    ours: Server,
+    etcdctl: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Rig {
+    fn new() -> Rig {
+        let dir = tempfile::tempdir().expect("a directory for the test");
+        let etcdctl = dir.path().join("etcdctl");
+        symlink(std::env::current_exe().expect("our own path"), &etcdctl)
+            .expect("a link under the name etcdctl");
+        let real = Server::start(&dir.path().join("real"));
+        let ours = Server::start(&dir.path().join("ours"));
+        Rig {
+            real,
+            ours,
+            etcdctl,
+            _dir: dir,
+        }
+    }
+
+    fn compare(&self) -> usize {
+        let mut differences = 0;
+        for line in SCRIPT.lines().filter(|line| !line.is_empty()) {
+            let (exit_only, line) = line.strip_prefix('?').map_or((false, line), |rest| (true, rest));
+            let (input, line) = line
+                .strip_prefix('<')
+                .and_then(|rest| rest.split_once(' '))
+                .unwrap_or(("", line));
+            let mut real = self.real.run(Path::new(REAL_ETCDCTL), line, input);
+            let mut ours = self.ours.run(&self.etcdctl, line, input);
+            if exit_only {
+                real.text.clear();
+                ours.text.clear();
+            }
+            if real == ours {
+                println!("ok   etcdctl {line}");
+            } else {
+                differences += 1;
+                println!(
+                    "DIFF etcdctl {line}\n--- theirs, exit {:?}\n{}",
+                    real.code, real.text
+                );
+                println!("--- ours, exit {:?}\n{}---", ours.code, ours.text);
+            }
+        }
+        differences
+    }
+
+    /// `watch --forever` prints what went before and what comes, and CTRL+C ends it with 0.
+    fn watch_for_ever(&self) -> usize {
+        self.ours.run(&self.etcdctl, "set /w/1 a", "");
+        let index = self.ours.index("/w/1");
+        let after = format!("watch --forever --recursive --after-index {} /w", index - 1);
+        let mut watch = self.ours.spawn(&self.etcdctl, &after);
+        let mut lines = BufReader::new(watch.stdout.take().expect("piped"))
+            .lines()
+            .map_while(Result::ok);
+        let mut seen: Vec<String> = lines.by_ref().take(2).collect();
+        self.ours.run(&self.etcdctl, "mkdir /w/dir", "");
+        self.ours.run(&self.etcdctl, "rm /w/1", "");
+        seen.extend(lines.by_ref().take(2));
+        interrupt(&watch);
+        let code = watch.wait().expect("our own child").code();
+        check(
+            "watch --forever",
+            (seen.join("|"), code),
+            ("[set] /w/1|a|[delete] /w/1|PrevNode.Value: a".into(), Some(0)),
+        )
+    }
+
+    /// `exec-watch` runs the program with the change in its environment; events after the index given, the first
+    /// included (the real one skips one).
+    fn exec_watch(&self) -> usize {
+        self.ours.run(&self.etcdctl, "set /e/1 a", "");
+        let line = format!(
+            "exec-watch --recursive --after-index {} /e -- env",
+            self.ours.index("/e/1") - 1
+        );
+        let mut watch = self.ours.spawn(&self.etcdctl, &line);
+        let lines = BufReader::new(watch.stdout.take().expect("piped"))
+            .lines()
+            .map_while(Result::ok);
+        let mut seen: Vec<String> = lines
+            .filter(|line| line.starts_with("ETCD_WATCH_"))
+            .take(4)
+            .collect();
+        seen.sort();
+        interrupt(&watch);
+        let code = watch.wait().expect("our own child").code();
+        let index = self.ours.index("/e/1");
+        let expected = format!(
+            "ETCD_WATCH_ACTION=set|ETCD_WATCH_KEY=/e/1|ETCD_WATCH_MODIFIED_INDEX={index}|ETCD_WATCH_VALUE=a"
+        );
+        check("exec-watch", (seen.join("|"), code), (expected, Some(0)))
+    }
+}
+
+fn check<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> usize {
+    if found == expected {
+        println!("ok   etcdctl {what}");
+        return 0;
+    }
+    println!("DIFF etcdctl {what}: {found:?}, expected {expected:?}");
+    1
+}
+
+fn interrupt(child: &Child) {
+    Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .expect("kill is part of every system");
+}
+
+#[derive(PartialEq)]
+struct Run {
+    text: String,
+    code: Option<i32>,
+}
+
+/// A real etcd on loopback, killed when dropped.
+struct Server {
+    child: Child,
+    client: String,
+    peer: String,
+}
+
+impl Server {
+    fn start(dir: &Path) -> Server {
+        fs::create_dir(dir).expect("a directory for the server");
+        let [client, peer] = [free_address(), free_address()];
+        let [client_url, peer_url] = [format!("http://{client}"), format!("http://{peer}")];
+        let log = fs::File::create(dir.join("log")).expect("a log file");
+        let child = Command::new(REAL_ETCD)
+            .args([
+                "--enable-v2",
+                "--name",
+                "n1",
+                "--initial-cluster",
+                &format!("n1={peer_url}"),
+            ])
+            .args([
+                "--listen-client-urls",
+                &client_url,
+                "--advertise-client-urls",
+                &client_url,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &peer_url,
+                "--initial-advertise-peer-urls",
+                &peer_url,
+            ])
+            .args(["--logger", "zap", "--data-dir"])
+            .arg(dir.join("data"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("etcd starts");
+        let server = Server { child, client, peer };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !server.is_healthy() {
+            assert!(
+                Instant::now() < deadline,
+                "etcd did not become healthy within 60 s"
+            );
+            std::thread::yield_now();
+        }
+        server
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.ask("/health").is_some_and(|text| text.contains("true"))
+    }
+
+    fn ask(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(&self.client).ok()?;
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+
+    /// The modifiedIndex of a key.
+    fn index(&self, key: &str) -> u64 {
+        let text = self.ask(&format!("/v2/keys{key}")).expect("the server answers");
+        let digits = text.split("\"modifiedIndex\":").nth(1).expect("the key is there");
+        digits
+            .split(',')
+            .next()
+            .and_then(|digits| digits.parse().ok())
+            .expect("a number")
+    }
+
+    /// `timeout` keeps a command that waits for what never comes from holding up the rest.
+    fn command(&self, program: &Path, line: &str) -> Command {
+        let mut command = Command::new("timeout");
+        command
+            .arg("60")
+            .arg(program)
+            .args(words(line))
+            .env_clear()
+            .env("ETCDCTL_API", "2")
+            .env("PATH", "/usr/bin:/bin");
+        command.env("ETCDCTL_ENDPOINTS", format!("http://{}", self.client));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn spawn(&self, program: &Path, line: &str) -> Child {
+        self.command(program, line).spawn().expect("etcdctl starts")
+    }
+
+    fn run(&self, program: &Path, line: &str, input: &str) -> Run {
+        let mut child = self.spawn(program, line);
+        let mut stdin = child.stdin.take().expect("piped");
+        // A command that does not read its input may be gone already.
+        stdin.write_all(input.as_bytes()).ok();
+        drop(stdin);
+        let output = child.wait_with_output().expect("our own child");
+        let text = [output.stdout, output.stderr].map(|bytes| self.generic(&String::from_utf8_lossy(&bytes)));
+        Run {
+            text: text.join("--- stderr\n"),
+            code: output.status.code(),
+        }
+    }
+
+    /// Takes out what differs between any two servers: ports, ids, times.
+    fn generic(&self, text: &str) -> String {
+        let text = text.replace(&self.client, "CLIENT").replace(&self.peer, "PEER");
+        text.split_inclusive([' ', '\n', ',', ':'])
+            .map(generic_word)
+            .collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn generic_word(word: &str) -> String {
+    let bare = word.trim_end_matches([' ', '\n', ',', ':']);
+    let is_id = (12..=16).contains(&bare.len()) && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_time = bare.starts_with("\"20") && bare.contains('T');
+    // The seconds' fraction and zone behind the last colon of a time.
+    let is_fraction =
+        bare.ends_with("Z\"") || (bare.len() == 2 && bare.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_id || is_time || is_fraction {
+        word.replace(bare, "ANY")
+    } else {
+        word.to_owned()
+    }
+}
+
+/// Splits at spaces; single quotes keep them.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (number, part) in line.split('\'').enumerate() {
+        if number % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("it is bound").to_string()
+}
