@@ -4,10 +4,15 @@
 //! It translates and never decides: what a command does is `corten-store`'s, where a unit goes `corten-schedule`'s,
 //! what systemd is asked to do `corten-agent`'s decision.
 
+pub mod cluster;
+pub mod etcd;
+pub mod fleet;
 pub mod http;
+pub mod identity;
 pub mod journal;
 pub mod notify;
 pub mod pulse;
 pub mod settings;
 pub mod stop;
 pub mod systemd;
+mod watching;

@@ -1,0 +1,76 @@
+//! Heartbeats over the peer listener: what a machine posts to the leader, and what the leader answers.
+//!
+//! They are kept in the leader's memory only; the log sees a machine join and leave, never a beat.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use corten_spec::machine::MachineId;
+use serde::{Deserialize, Serialize};
+
+use super::leases::Leases;
+
+/// Where the leader takes them.
+pub const PATH: &str = "/corten/v1/heartbeat";
+
+/// "I am here."
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// Who.
+    pub machine: MachineId,
+    /// In which of its lives.
+    pub session: u64,
+}
+
+/// "I have heard you", and whether the cluster knows the session; if not, the machine joins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// The machine is registered with this session.
+    pub known: bool,
+}
+
+/// The leases, shared between the heartbeat route and the leader's loop; `None` while another node leads.
+#[derive(Debug, Clone, Default)]
+pub struct Register(Arc<Mutex<Option<Leases>>>);
+
+impl Register {
+    /// This node begins (`Some`) or ceases to lead.
+    pub fn replace(&self, leases: Option<Leases>) {
+        *self.lock() = leases;
+    }
+
+    /// Does something with the leases; `None` while another node leads.
+    pub fn with<T>(&self, f: impl FnOnce(&mut Leases) -> T) -> Option<T> {
+        self.lock().as_mut().map(f)
+    }
+
+    /// A heartbeat; `None` while another node leads.
+    pub fn beat(&self, beat: &Beat) -> Option<Heard> {
+        self.with(|leases| Heard {
+            known: leases.beat(&beat.machine, beat.session, Instant::now()),
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Leases>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The route, for the peer listener.
+pub fn router(register: Register) -> Router {
+    Router::new().route(PATH, post(take)).with_state(register)
+}
+
+async fn take(
+    State(register): State<Register>,
+    Json(beat): Json<Beat>,
+) -> Result<Json<Heard>, (StatusCode, &'static str)> {
+    register
+        .beat(&beat)
+        .map(Json)
+        .ok_or((StatusCode::MISDIRECTED_REQUEST, "this node does not lead\n"))
+}

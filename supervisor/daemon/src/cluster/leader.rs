@@ -1,0 +1,271 @@
+//! What the leader does besides leading: it watches over leases and schedules. Both are driven by what changes; the
+//! only clock is the moment the next lease runs out.
+//!
+//! Deciding is elsewhere: where units go in `corten-schedule`, when a lease is due in [`super::leases`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use corten_raft::{AppliedBatch, Leader, Node};
+use corten_schedule::{ClusterView, Policy, plan};
+use corten_store::fleet::{Command, Decision, MachineRecord};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
+
+use super::heartbeat::Register;
+use super::leases::Leases;
+use super::view::{self, Dirty};
+use crate::pulse::{BEAT, Pulse};
+use crate::stop::Stop;
+
+/// How long the cluster may take to prove its quorum before a lease that ran out is believed.
+const QUORUM_TIMEOUT: Duration = Duration::from_secs(2);
+/// After a proposal failed.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The loop's surroundings.
+pub struct Leading {
+    /// The store.
+    pub node: Node,
+    /// Leases, filled by heartbeats.
+    pub register: Register,
+    /// How long a lease lasts.
+    pub ttl: Duration,
+    /// Leases only, no scheduling (FLEET_DISABLE_ENGINE).
+    pub disabled: bool,
+}
+
+/// Runs for the supervisor's life; acts while this node leads.
+pub async fn run(leading: Leading, pulse: Pulse, mut stop: Stop) {
+    let mut leader = leading.node.leader();
+    loop {
+        pulse.beat();
+        if leads(&leader) {
+            tracing::info!("this node leads: it watches over machines and schedules");
+            let mut changes = leader.clone();
+            tokio::select! {
+                () = lead(&leading, &mut changes, &pulse) => {}
+                () = stop.stopped() => break,
+            }
+            leading.register.replace(None);
+        }
+        tokio::select! {
+            changed = leader.changed() => if changed.is_err() { break },
+            () = tokio::time::sleep(BEAT) => {}
+            () = stop.stopped() => break,
+        }
+    }
+    leading.register.replace(None);
+}
+
+fn leads(leader: &watch::Receiver<Option<Leader>>) -> bool {
+    leader.borrow().as_ref().is_some_and(|leader| leader.is_me)
+}
+
+/// One term of leading; returns when another node leads or the store fails.
+async fn lead(leading: &Leading, leader: &mut watch::Receiver<Option<Leader>>, pulse: &Pulse) {
+    let mut events = leading.node.events();
+    // The state must hold everything earlier leaders decided before anything is decided anew.
+    while let Err(error) = leading.node.linearize().await {
+        tracing::debug!(%error, "not leading yet");
+        pulse.beat();
+        tokio::time::sleep(RETRY).await;
+        if !leads(leader) {
+            return;
+        }
+    }
+    let Some(mut term) = Term::begin(leading) else {
+        return;
+    };
+    while leads(leader) {
+        pulse.beat();
+        let wait = term.act(leading, pulse).await;
+        tokio::select! {
+            batch = events.recv() => if !term.take(leading, batch, &mut events) { return },
+            _ = leader.changed() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// What one term knows.
+struct Term {
+    view: ClusterView,
+    /// Until then, absent machines may only be silent.
+    hold_until: Option<Instant>,
+    /// Whether a plan is due.
+    dirty: bool,
+    /// When this loop means to look again at the latest.
+    expected: Instant,
+}
+
+impl Term {
+    /// Reads the whole cluster; everyone present has a full lease.
+    fn begin(leading: &Leading) -> Option<Term> {
+        let now = Instant::now();
+        let (view, machines) = read(view::whole(&leading.node))?;
+        let mut leases = Leases::new(leading.ttl);
+        note(&mut leases, &machines, now);
+        leading.register.replace(Some(leases));
+        Some(Term {
+            view,
+            hold_until: Some(now + leading.ttl),
+            dirty: true,
+            expected: now + BEAT,
+        })
+    }
+
+    /// Takes a batch and all that wait behind it; false when the term cannot go on.
+    fn take(
+        &mut self,
+        leading: &Leading,
+        first: Result<Arc<AppliedBatch>, RecvError>,
+        events: &mut broadcast::Receiver<Arc<AppliedBatch>>,
+    ) -> bool {
+        let mut dirty = Dirty::default();
+        let mut next = first;
+        loop {
+            match next {
+                Ok(batch) => dirty.note(&batch),
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::warn!(
+                        missed,
+                        "changes came faster than they were looked at: reading the cluster again"
+                    );
+                    return self.read_again(leading);
+                }
+                Err(RecvError::Closed) => return false,
+            }
+            match events.try_recv() {
+                Ok(batch) => next = Ok(batch),
+                Err(broadcast::error::TryRecvError::Empty) => break,
+                Err(broadcast::error::TryRecvError::Lagged(missed)) => next = Err(RecvError::Lagged(missed)),
+                Err(broadcast::error::TryRecvError::Closed) => return false,
+            }
+        }
+        if dirty.is_empty() {
+            return true;
+        }
+        let Some(machines) = read(view::refresh(&leading.node, &mut self.view, &dirty)) else {
+            return false;
+        };
+        leading
+            .register
+            .with(|leases| note(leases, &machines, Instant::now()));
+        self.dirty = true;
+        true
+    }
+
+    fn read_again(&mut self, leading: &Leading) -> bool {
+        let Some((view, machines)) = read(view::whole(&leading.node)) else {
+            return false;
+        };
+        self.view = view;
+        self.dirty = true;
+        leading
+            .register
+            .with(|leases| note(leases, &machines, Instant::now()));
+        true
+    }
+
+    /// Does what is to be done now; returns how long nothing will be unless something changes.
+    async fn act(&mut self, leading: &Leading, pulse: &Pulse) -> Duration {
+        let now = Instant::now();
+        if now > self.expected + leading.ttl / 4 {
+            tracing::warn!("this node stood still: every machine's lease is full again");
+            leading.register.with(|leases| leases.refill(now));
+        }
+        self.expire(leading, pulse).await;
+        if self.hold_until.is_some_and(|until| until <= now) {
+            self.hold_until = None;
+            self.dirty = true;
+        }
+        if self.dirty && !leading.disabled {
+            let policy = Policy {
+                hold_absent: self.hold_until.is_some(),
+            };
+            self.dirty = !schedule(&leading.node, &self.view, &policy).await;
+        }
+        let now = Instant::now();
+        let lease = leading.register.with(|leases| leases.next()).flatten();
+        let retry = (self.dirty && !leading.disabled).then(|| now + RETRY);
+        let next = [lease, self.hold_until, retry].into_iter().flatten().min();
+        let wait = next
+            .map_or(BEAT, |next| next.saturating_duration_since(now))
+            .min(BEAT);
+        self.expected = now + wait;
+        wait
+    }
+
+    /// Proposes that machines left whose leases have run out, if the cluster can prove that the silence is theirs.
+    async fn expire(&mut self, leading: &Leading, pulse: &Pulse) {
+        let due = leading
+            .register
+            .with(|leases| leases.due(Instant::now()))
+            .unwrap_or_default();
+        if due.is_empty() {
+            return;
+        }
+        let proven = tokio::time::timeout(QUORUM_TIMEOUT, leading.node.linearize()).await;
+        if !matches!(proven, Ok(Ok(()))) {
+            tracing::warn!(
+                "leases ran out while the store had no quorum: every machine's lease is full again"
+            );
+            leading.register.with(|leases| leases.refill(Instant::now()));
+            return;
+        }
+        for (id, session) in due {
+            pulse.beat();
+            tracing::warn!(machine = %id, ttl = ?leading.ttl, "a machine has not been heard of: it is gone");
+            let leave = Command::Leave {
+                id,
+                session: Some(session),
+            };
+            if let Err(error) = leading.node.propose(corten_store::Command::Fleet(leave)).await {
+                tracing::warn!(%error, "that a machine is gone could not be written: trying again");
+            }
+        }
+    }
+}
+
+fn note(leases: &mut Leases, machines: &[MachineRecord], now: Instant) {
+    for record in machines {
+        leases.present(&record.machine.id, record.present.then_some(record.session), now);
+    }
+}
+
+/// Plans and writes the decisions; false if they could not be written.
+async fn schedule(node: &Node, view: &ClusterView, policy: &Policy) -> bool {
+    let plan = plan(view, policy);
+    if plan.decisions.is_empty() {
+        return true;
+    }
+    for decision in &plan.decisions {
+        let machine = decision.machine.as_ref().map_or("none", |id| id.short());
+        tracing::info!(unit = %decision.unit, machine, reason = decision.reason, "scheduled");
+    }
+    let decisions = plan.decisions.into_iter();
+    let decisions = decisions
+        .map(|d| Decision {
+            unit: d.unit,
+            machine: d.machine,
+            reason: d.reason,
+        })
+        .collect();
+    match node
+        .propose(corten_store::Command::Fleet(Command::Assign(decisions)))
+        .await
+    {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(%error, "decisions could not be written: planning again");
+            false
+        }
+    }
+}
+
+fn read<T>(result: Result<T, corten_store::StoreFault>) -> Option<T> {
+    result
+        .inspect_err(|fault| tracing::error!(%fault, "the store cannot be read"))
+        .ok()
+}

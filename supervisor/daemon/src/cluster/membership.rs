@@ -1,0 +1,129 @@
+//! This machine's registration: it joins, keeps its lease alive, and joins again when the cluster has forgotten it.
+//!
+//! | state | then |
+//! |---|---|
+//! | systemd cannot be reached | wait: a machine that can run nothing must be given nothing |
+//! | not registered | propose Join until it is committed |
+//! | registered | a heartbeat every quarter of the TTL |
+//! | the leader does not know our session | not registered |
+//! | no leader, or it cannot be reached | try again sooner; units keep running |
+
+use std::time::Duration;
+
+use corten_raft::{Node, PeerError};
+use corten_spec::machine::Machine;
+use corten_store::fleet::Command;
+use tokio::sync::watch;
+
+use super::heartbeat::{self, Beat, Heard, Register};
+use crate::pulse::{BEAT, Pulse};
+use crate::stop::Stop;
+
+/// A heartbeat or a join that takes longer has failed.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The loop's surroundings.
+pub struct Membership {
+    /// The store.
+    pub node: Node,
+    /// Leases, for when this node itself leads.
+    pub register: Register,
+    /// This machine.
+    pub machine: Machine,
+    /// Random for every life of the supervisor.
+    pub session: u64,
+    /// How long a lease lasts.
+    pub ttl: Duration,
+    /// True once units can be run.
+    pub able: watch::Receiver<bool>,
+    /// How often this machine has registered: 0 before the first time.
+    pub registered: watch::Sender<u64>,
+}
+
+/// Runs for the supervisor's life.
+pub async fn run(mut membership: Membership, pulse: Pulse, mut stop: Stop) {
+    let mut known = false;
+    loop {
+        pulse.beat();
+        let pause = tokio::select! {
+            pause = membership.turn(&mut known) => pause,
+            () = stop.stopped() => return,
+        };
+        let paused = async {
+            let mut left = pause;
+            while !left.is_zero() {
+                let part = left.min(BEAT);
+                tokio::time::sleep(part).await;
+                pulse.beat();
+                left -= part;
+            }
+        };
+        tokio::select! {
+            () = paused => {}
+            () = stop.stopped() => return,
+        }
+    }
+}
+
+impl Membership {
+    /// One step; returns the pause until the next.
+    async fn turn(&mut self, known: &mut bool) -> Duration {
+        if !*self.able.borrow_and_update() {
+            drop(tokio::time::timeout(BEAT, self.able.changed()).await);
+            return Duration::ZERO;
+        }
+        let soon = (self.ttl / 8).clamp(Duration::from_millis(50), Duration::from_secs(1));
+        if !*known {
+            *known = self.join().await;
+            return if *known { Duration::ZERO } else { soon };
+        }
+        match tokio::time::timeout(TIMEOUT, self.beat()).await {
+            Ok(Some(Heard { known: true })) => self.ttl / 4,
+            Ok(Some(Heard { known: false })) => {
+                tracing::warn!("the cluster has forgotten this machine: joining again");
+                *known = false;
+                Duration::ZERO
+            }
+            Ok(None) | Err(_) => soon,
+        }
+    }
+
+    async fn join(&self) -> bool {
+        let join = Command::Join {
+            machine: self.machine.clone(),
+            session: self.session,
+        };
+        match tokio::time::timeout(TIMEOUT, self.node.propose(corten_store::Command::Fleet(join))).await {
+            Ok(Ok(_)) => {
+                tracing::info!(machine = %self.machine.id, ip = self.machine.primary_ip, "registered");
+                self.registered.send_modify(|times| *times += 1);
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "this machine could not be registered yet");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// One heartbeat; `None` when nobody heard it.
+    async fn beat(&self) -> Option<Heard> {
+        let beat = Beat {
+            machine: self.machine.id.clone(),
+            session: self.session,
+        };
+        if let Some(heard) = self.register.beat(&beat) {
+            return Some(heard);
+        }
+        let body = serde_json::to_vec(&beat).ok()?;
+        match self.node.post_to_leader(heartbeat::PATH, body).await {
+            Ok(answer) => serde_json::from_slice(&answer).ok(),
+            Err(PeerError::IsMe | PeerError::NoLeader) => None,
+            Err(error) => {
+                tracing::debug!(%error, "a heartbeat was not heard");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The watchers of this node: one task takes what is applied and hands each event to those who wait for it.
+//!
+//! A watcher is found by its key, never by asking all of them: an event costs its depth in the tree plus the watchers
+//! it wakes. Each has a bounded queue; one that cannot keep up is dropped (its connection ends, as with etcd) and never
+//! delays the others or the log.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use corten_store::keys::{Notice, Watch, path};
+use tokio::sync::mpsc;
+
+/// Events a slow stream may fall behind before it is dropped; etcd's number.
+const QUEUE: usize = 100;
+
+/// All watchers. Clones are handles to the same.
+#[derive(Debug, Clone, Default)]
+pub struct Hub {
+    watchers: Arc<Mutex<Watchers>>,
+    next_id: Arc<AtomicU64>,
+}
+
+/// By key, then by number.
+type Watchers = BTreeMap<String, BTreeMap<u64, Watcher>>;
+
+#[derive(Debug)]
+struct Watcher {
+    watch: Watch,
+    events: mpsc::Sender<Delivery>,
+}
+
+/// An event on its way to a client.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Its index.
+    pub index: u64,
+    /// Its JSON, shared by all who get it.
+    pub json: Bytes,
+}
+
+/// One client's place in the hub; leaving it unregisters the client.
+#[derive(Debug)]
+pub struct Subscription {
+    hub: Hub,
+    key: String,
+    id: u64,
+    events: mpsc::Receiver<Delivery>,
+}
+
+impl Hub {
+    /// Registers a watch: every matching event handed out from now on reaches the subscription.
+    pub fn subscribe(&self, watch: Watch) -> Subscription {
+        let (sender, events) = mpsc::channel(QUEUE);
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let key = watch.key.clone();
+        let mut watchers = self.lock();
+        watchers.entry(key.clone()).or_default().insert(
+            id,
+            Watcher {
+                watch,
+                events: sender,
+            },
+        );
+        Subscription {
+            hub: self.clone(),
+            key,
+            id,
+            events,
+        }
+    }
+
+    /// How many clients watch.
+    pub fn len(&self) -> usize {
+        self.lock().values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether none watches.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Hands an event to everyone who waits for it.
+    pub fn publish(&self, notice: &Notice) {
+        let mut watchers = self.lock();
+        let mut delivery = None;
+        for key in interested(&watchers, notice) {
+            let Some(at_key) = watchers.get_mut(&key) else {
+                continue;
+            };
+            at_key.retain(|_, watcher| {
+                if !watcher.watch.matches(notice) {
+                    return true;
+                }
+                let delivery = delivery.get_or_insert_with(|| Delivery {
+                    index: notice.event.index(),
+                    json: Bytes::from(notice.event.to_json()),
+                });
+                watcher.events.try_send(delivery.clone()).is_ok()
+            });
+            if at_key.is_empty() {
+                watchers.remove(&key);
+            }
+        }
+    }
+
+    /// Ends every watch: events may have been missed, and no client shall believe it saw them all.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Watchers> {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The watched keys an event may concern: its own, those above it, and those that went with it.
+fn interested(watchers: &Watchers, notice: &Notice) -> Vec<String> {
+    let key = notice.event.node.key.as_str();
+    let mut keys = vec!["/".to_owned()];
+    let ends = key
+        .char_indices()
+        .filter(|(at, c)| *c == '/' && *at > 0)
+        .map(|(at, _)| at);
+    keys.extend(
+        ends.chain([key.len()])
+            .map(|end| key[..end].to_owned())
+            .filter(|key| key.len() > 1),
+    );
+    if !notice.removed.is_empty() {
+        let below = watchers.range(key.to_owned()..).map(|(watched, _)| watched);
+        let below = below.take_while(|watched| watched.starts_with(key));
+        keys.extend(below.filter(|watched| path::is_below(key, watched)).cloned());
+    }
+    keys
+}
+
+impl Subscription {
+    /// The next event; `None` once the hub has ended the watch.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        self.events.recv().await
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut watchers = self.hub.lock();
+        if let Some(at_key) = watchers.get_mut(&self.key) {
+            at_key.remove(&self.id);
+            if at_key.is_empty() {
+                watchers.remove(&self.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use corten_store::keys::{Action, Event, Node};
+
+    use super::*;
+
+    fn notice(key: &str, index: u64, removed: &[&str]) -> Notice {
+        let node = Node {
+            key: key.into(),
+            modified_index: index,
+            created_index: index,
+            ..Node::default()
+        };
+        let event = Event {
+            action: Action::Set,
+            node,
+            prev_node: None,
+            etcd_index: index,
+        };
+        Notice {
+            event: Arc::new(event),
+            removed: removed.iter().map(|key| (*key).to_owned()).collect(),
+        }
+    }
+
+    fn watch(key: &str, recursive: bool) -> Watch {
+        Watch {
+            key: key.into(),
+            recursive,
+            stream: true,
+            since: 0,
+        }
+    }
+
+    #[test]
+    fn events_reach_those_who_wait_for_them() {
+        let hub = Hub::default();
+        let mut root = hub.subscribe(watch("/", true));
+        let mut a = hub.subscribe(watch("/a", true));
+        let mut a_only = hub.subscribe(watch("/a", false));
+        let mut ab = hub.subscribe(watch("/a/b", false));
+        let mut got = |index: u64, key: &str, removed: &[&str]| {
+            hub.publish(&notice(key, index, removed));
+            [&mut root, &mut a, &mut a_only, &mut ab].map(|s| s.events.try_recv().ok().map(|d| d.index))
+        };
+        assert_eq!(got(1, "/a", &[]), [Some(1), Some(1), Some(1), None]);
+        assert_eq!(got(2, "/a/b", &[]), [Some(2), Some(2), None, Some(2)]);
+        assert_eq!(got(3, "/ab", &[]), [Some(3), None, None, None]);
+        assert_eq!(got(4, "/a/_h", &[]), [None, None, None, None], "hidden");
+        assert_eq!(
+            got(5, "/a", &["/a/b"]),
+            [Some(5), Some(5), Some(5), Some(5)],
+            "it went with its directory"
+        );
+    }
+
+    #[test]
+    fn who_leaves_or_lags_is_forgotten() {
+        let hub = Hub::default();
+        let mut slow = hub.subscribe(watch("/a", false));
+        drop(hub.subscribe(watch("/b", false)));
+        assert_eq!(hub.len(), 1);
+        for index in 0..=QUEUE as u64 {
+            hub.publish(&notice("/a", index + 1, &[]));
+        }
+        assert!(hub.is_empty(), "the queue is full: dropped");
+        let mut seen = 0;
+        while slow.events.try_recv().is_ok() {
+            seen += 1;
+        }
+        assert_eq!(seen, QUEUE);
+    }
+}

@@ -1,0 +1,180 @@
+//! /v2/keys: from HTTP to a request of the store, and its outcome back.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use corten_raft::ProposeError;
+use corten_store::keys::request::Get;
+use corten_store::keys::{self, Code, Watch, Write, form, history};
+use corten_store::{Command, Response as Answer, StoreFault};
+use futures_util::stream;
+
+use super::hub::{Delivery, Subscription};
+use super::{Face, answer};
+
+/// The longest form a client may send; Go's limit.
+const BODY_LIMIT: usize = 10 << 20;
+
+/// Serves one request; `path` is what follows `/v2/keys` in the request line.
+pub async fn serve(face: &Face, request: Request<Body>, path: &str) -> Response<Body> {
+    let allowed = ["HEAD", "GET", "PUT", "POST", "DELETE"];
+    if !allowed.contains(&request.method().as_str()) {
+        return answer::method_not_allowed("HEAD,GET,PUT,POST,DELETE");
+    }
+    match understood(face, request, path).await {
+        Ok(response) => response,
+        Err(error) => answer::keys_error(face.cluster_id(), &error),
+    }
+}
+
+async fn understood(face: &Face, request: Request<Body>, path: &str) -> Result<Response<Body>, keys::Error> {
+    let (head, body) = request.into_parts();
+    let body = form_body(&head.method, &head.headers, body).await?;
+    let pairs = form::pairs(head.uri.query().unwrap_or("").as_bytes(), &body)?;
+    let path = form::unescape_path(path)?;
+    match keys::parse(head.method.as_str(), &path, &pairs, face.now_ms())? {
+        keys::Request::Get(get) => read(face, get).await,
+        keys::Request::Watch(watch) => self::watch(face, watch),
+        keys::Request::Write {
+            write,
+            no_value_on_success,
+        } => self::write(face, write, no_value_on_success).await,
+    }
+}
+
+/// The body, where Go's ParseForm would read it.
+async fn form_body(method: &Method, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, keys::Error> {
+    let sent = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
+    let media_type = sent.split(';').next().unwrap_or("").trim();
+    let is_form = media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+    if !is_form || !(method == Method::PUT || method == Method::POST) {
+        return Ok(Vec::new());
+    }
+    let bytes = axum::body::to_bytes(body, BODY_LIMIT).await;
+    bytes
+        .map(Vec::from)
+        .map_err(|_| keys::Error::new(Code::InvalidForm, "http: POST too large", 0))
+}
+
+async fn read(face: &Face, get: Get) -> Result<Response<Body>, keys::Error> {
+    if get.quorum {
+        face.node.linearize().await.map_err(|error| not_done(&error))?;
+    }
+    let found = face
+        .node
+        .read(|tx| keys::get(tx, &get, face.now_ms()))
+        .map_err(|fault| broken(&fault))?;
+    face.count_get(found.is_ok());
+    let event = found?;
+    let at = face.at(event.etcd_index);
+    Ok(answer::keys(StatusCode::OK, at, Body::from(event.to_json())))
+}
+
+async fn write(face: &Face, write: Write, no_value: bool) -> Result<Response<Body>, keys::Error> {
+    let applied = face
+        .node
+        .propose(Command::Keys(write))
+        .await
+        .map_err(|error| not_done(&error))?;
+    let Answer::Keys(outcome) = applied.response else {
+        return Err(keys::Error::new(
+            Code::RaftInternal,
+            "the store answered another question",
+            0,
+        ));
+    };
+    let event = outcome?;
+    let status = if event.is_created() {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let at = answer::At {
+        cluster_id: face.cluster_id(),
+        etcd_index: event.etcd_index,
+        raft_index: applied.raft_index,
+        term: applied.term,
+    };
+    let body = if no_value {
+        event.to_json_no_value()
+    } else {
+        event.to_json()
+    };
+    Ok(answer::keys(status, at, Body::from(body)))
+}
+
+/// Registers first and looks into the history then: whatever happens in between reaches the subscription.
+fn watch(face: &Face, watch: Watch) -> Result<Response<Body>, keys::Error> {
+    let subscription = face.hub.subscribe(watch.clone());
+    let scanned = face
+        .node
+        .read(|tx| history::scan(tx, &watch))
+        .map_err(|fault| broken(&fault))?;
+    let (found, last) = scanned?;
+    let at = face.at(last);
+    let body = match found {
+        history::Found::Event(event) => once(event.to_json()),
+        history::Found::WaitFrom(since) => {
+            let first = since.max(last + 1);
+            if watch.stream {
+                endless(subscription, first)
+            } else {
+                one(subscription, first)
+            }
+        }
+    };
+    Ok(answer::keys(StatusCode::OK, at, body))
+}
+
+type Frame = Result<bytes::Bytes, Infallible>;
+
+/// One event from the past, chunked like the live ones.
+fn once(json: Vec<u8>) -> Body {
+    Body::from_stream(stream::iter([Frame::Ok(json.into())]))
+}
+
+async fn wanted(subscription: &mut Subscription, first: u64) -> Option<Delivery> {
+    loop {
+        let delivery = subscription.next().await?;
+        if delivery.index >= first {
+            return Some(delivery);
+        }
+    }
+}
+
+fn one(subscription: Subscription, first: u64) -> Body {
+    Body::from_stream(stream::unfold(Some(subscription), move |state| async move {
+        let mut subscription = state?;
+        let delivery = wanted(&mut subscription, first).await?;
+        Some((Frame::Ok(delivery.json), None))
+    }))
+}
+
+fn endless(subscription: Subscription, first: u64) -> Body {
+    Body::from_stream(stream::unfold(subscription, move |mut subscription| async move {
+        let delivery = wanted(&mut subscription, first).await?;
+        Some((Frame::Ok(delivery.json), subscription))
+    }))
+}
+
+/// No quorum, no leader, no time: etcd's 300 with its words.
+fn not_done(error: &ProposeError) -> keys::Error {
+    let cause = match error {
+        ProposeError::NoLeader | ProposeError::Timeout => "etcdserver: request timed out".to_owned(),
+        ProposeError::Lost(_) => {
+            "etcdserver: request timed out, possibly due to previous leader failure".to_owned()
+        }
+        ProposeError::TooLarge { .. } => "etcdserver: request is too large".to_owned(),
+        ProposeError::NoSpace | ProposeError::Stopped(_) => format!("etcdserver: {error}"),
+    };
+    keys::Error::new(Code::RaftInternal, cause, 0)
+}
+
+fn broken(fault: &StoreFault) -> keys::Error {
+    tracing::error!(%fault, "the store could not be read");
+    keys::Error::new(Code::RaftInternal, format!("etcdserver: {fault}"), 0)
+}

@@ -1,0 +1,165 @@
+//! etcd's client API, version 2, on every node: paths to resources, and what they share.
+//!
+//! What a request means is decided in `corten-store`; this face carries it there and back. It refuses bodies beyond
+//! Go's limit. Source: contract `etcd.md` section 1.
+
+mod answer;
+mod auth;
+pub mod hub;
+mod keys;
+mod members;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Method, Request, Response};
+use corten_raft::Node;
+use corten_store::keys::stats::ServingStats;
+
+use hub::Hub;
+
+/// What the face needs to answer.
+#[derive(Clone)]
+pub struct Face {
+    node: Node,
+    hub: Hub,
+    started_ms: u64,
+    counters: Arc<Counters>,
+}
+
+#[derive(Default)]
+struct Counters {
+    gets_success: AtomicU64,
+    gets_fail: AtomicU64,
+    leader_since_ms: AtomicU64,
+}
+
+impl Face {
+    /// A face of `node`; its watchers are fed through `hub`.
+    pub fn new(node: Node, hub: Hub) -> Face {
+        let face = Face {
+            node,
+            hub,
+            started_ms: now_ms(),
+            counters: Arc::new(Counters::default()),
+        };
+        face.leader_changed();
+        face
+    }
+
+    /// Remembers since when the present leader leads, for /v2/stats/self.
+    pub fn leader_changed(&self) {
+        self.counters.leader_since_ms.store(now_ms(), Ordering::Relaxed);
+    }
+
+    fn leader_since_ms(&self) -> u64 {
+        self.counters.leader_since_ms.load(Ordering::Relaxed)
+    }
+
+    fn now_ms(&self) -> u64 {
+        now_ms()
+    }
+
+    fn cluster_id(&self) -> u64 {
+        self.node.status().cluster_id
+    }
+
+    /// Where the log stands, for an answer from the state at `etcd_index`.
+    fn at(&self, etcd_index: u64) -> answer::At {
+        let status = self.node.status();
+        answer::At {
+            cluster_id: status.cluster_id,
+            etcd_index,
+            raft_index: status.raft_index,
+            term: status.term,
+        }
+    }
+
+    fn count_get(&self, success: bool) {
+        let counter = if success {
+            &self.counters.gets_success
+        } else {
+            &self.counters.gets_fail
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn serving_stats(&self) -> ServingStats {
+        ServingStats {
+            gets_success: self.counters.gets_success.load(Ordering::Relaxed),
+            gets_fail: self.counters.gets_fail.load(Ordering::Relaxed),
+            watchers: self.hub.len() as u64,
+        }
+    }
+}
+
+/// Milliseconds since the Unix epoch: the clock of TTLs.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The face as a router.
+pub fn router(face: Face) -> Router {
+    Router::new().fallback(serve).with_state(face)
+}
+
+async fn serve(State(face): State<Face>, request: Request<Body>) -> Response<Body> {
+    let mut response = dispatch(&face, request).await;
+    answer::let_browsers_in(response.headers_mut());
+    response
+}
+
+async fn dispatch(face: &Face, request: Request<Body>) -> Response<Body> {
+    if request.method() == Method::OPTIONS {
+        return Response::new(Body::empty());
+    }
+    let path = request.uri().path().to_owned();
+    let below = |prefix: &str| {
+        let rest = path.strip_prefix(prefix)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    };
+    if let Some(key) = below("/v2/keys") {
+        return keys::serve(face, request, key).await;
+    }
+    if let Some(id) = below("/v2/members") {
+        return members::serve(face, request, id).await;
+    }
+    if let Some(item) = below("/v2/auth") {
+        return auth::serve(face, request.method(), item);
+    }
+    plain(face, request.method(), &path).await
+}
+
+/// The resources that can only be read.
+async fn plain(face: &Face, method: &Method, path: &str) -> Response<Body> {
+    let known = [
+        "/v2/machines",
+        "/v2/stats/self",
+        "/v2/stats/leader",
+        "/v2/stats/store",
+        "/version",
+        "/health",
+    ];
+    if !known.contains(&path) {
+        return answer::not_found();
+    }
+    if method != Method::GET && method != Method::HEAD {
+        return answer::method_not_allowed("GET");
+    }
+    match path {
+        "/v2/machines" => members::machines(face),
+        "/v2/stats/self" => stats::own(face),
+        "/v2/stats/leader" => stats::leader(face),
+        "/v2/stats/store" => stats::store(face),
+        "/version" => stats::version(face),
+        _ => stats::health(face).await,
+    }
+}

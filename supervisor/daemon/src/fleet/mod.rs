@@ -1,0 +1,153 @@
+//! fleet's API, version 1: units, states and machines as HTTP resources.
+//!
+//! Reads see everything acknowledged before, on any node (they ask the leader how far to wait); without a quorum there
+//! is no answer but 503. Source: contract `fleet.md` section 2; the traps of its section 0 that concern a server are
+//! kept in `restarts` and `states`.
+
+mod answer;
+mod discovery;
+mod machines;
+mod paging;
+mod restarts;
+mod route;
+mod states;
+#[cfg(test)]
+mod tests;
+mod units;
+mod wire;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, Response, StatusCode};
+use bytes::Bytes;
+use corten_raft::{Node, ProposeError, ReadTx};
+use corten_store::fleet::{Answer, Command};
+use corten_store::keys::form;
+use corten_store::{Response as Outcome, StoreFault};
+
+use answer::Refusal;
+use paging::PageToken;
+use restarts::Restarts;
+use route::Route;
+
+/// The longest unit a client may send.
+const BODY_LIMIT: usize = 4 << 20;
+
+/// What the API needs to answer.
+#[derive(Clone)]
+pub struct Api {
+    node: Node,
+    token_limit: u16,
+    restarts: Arc<Restarts>,
+}
+
+impl Api {
+    /// The API of `node`, with `token_limit` entries per page.
+    pub fn new(node: Node, token_limit: u16) -> Api {
+        Api {
+            node,
+            token_limit,
+            restarts: Arc::default(),
+        }
+    }
+
+    /// A read that sees everything acknowledged before it.
+    async fn read<T>(&self, f: impl FnOnce(&ReadTx<'_>) -> Result<T, StoreFault>) -> Result<T, Refusal> {
+        self.node
+            .linearize()
+            .await
+            .map_err(|error| Refusal::unavailable(&error))?;
+        self.local(f)
+    }
+
+    /// A read of what this node has.
+    fn local<T>(&self, f: impl FnOnce(&ReadTx<'_>) -> Result<T, StoreFault>) -> Result<T, Refusal> {
+        self.node.read(f).map_err(|fault| Refusal::internal(&fault))
+    }
+
+    /// A change, committed and in this node's state when it returns.
+    async fn change(&self, command: Command) -> Result<Answer, Refusal> {
+        match self.node.propose(corten_store::Command::Fleet(command)).await {
+            Ok(applied) => match applied.response {
+                Outcome::Fleet(answer) => Ok(answer),
+                other => Err(Refusal::internal(&format!(
+                    "the store answered {other:?} to a change of the fleet"
+                ))),
+            },
+            Err(ProposeError::TooLarge { size, limit }) => Err(Refusal::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the unit is too large: {size} bytes, at most {limit}"),
+            )),
+            Err(error @ ProposeError::NoSpace) => {
+                Err(Refusal::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()))
+            }
+            Err(error) => Err(Refusal::unavailable(&error)),
+        }
+    }
+}
+
+/// A request's parameters.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(text: &str) -> Result<Query, Refusal> {
+        form::pairs(text.as_bytes(), b"")
+            .map(Query)
+            .map_err(|error| Refusal::bad_request(error.cause))
+    }
+
+    fn first(&self, name: &str) -> Option<String> {
+        self.0
+            .iter()
+            .find(|(key, value)| key == name && !value.is_empty())
+            .map(|(_, value)| value.clone())
+    }
+
+    fn page(&self, limit: u16) -> Result<PageToken, Refusal> {
+        let values: Vec<String> = self
+            .0
+            .iter()
+            .filter(|(key, _)| key == "nextPageToken")
+            .map(|(_, value)| value.clone())
+            .collect();
+        PageToken::asked(&values, limit).map_err(Refusal::bad_request)
+    }
+}
+
+async fn read_body(body: Body) -> Result<Bytes, Refusal> {
+    axum::body::to_bytes(body, BODY_LIMIT)
+        .await
+        .map_err(|error| Refusal::bad_request(format!("unable to decode body: {error}")))
+}
+
+/// The API as a router.
+pub fn router(api: Api) -> Router {
+    Router::new().fallback(serve).with_state(api)
+}
+
+async fn serve(State(api): State<Api>, request: Request<Body>) -> Response<Body> {
+    dispatch(&api, request)
+        .await
+        .unwrap_or_else(|refusal| answer::refusal(&refusal))
+}
+
+async fn dispatch(api: &Api, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    let (head, body) = request.into_parts();
+    let route = route::route(&head.method, head.uri.path())?;
+    let query = Query::of(head.uri.query().unwrap_or(""))?;
+    match route {
+        Route::ListUnits => units::list(api, &query).await,
+        Route::GetUnit(name) => units::get(api, &name).await,
+        Route::PutUnit(name) => units::put(api, &name, &head.headers, body).await,
+        Route::DeleteUnit(name) => units::destroy(api, &name).await,
+        Route::ListStates => states::list(api, &query).await,
+        Route::GetState(name) => states::get(api, &name).await,
+        Route::ListMachines => machines::list(api, &query).await,
+        Route::PatchMachines => machines::patch(api, body).await,
+        Route::Discovery => Ok(answer::json(StatusCode::OK, &discovery::document())),
+        Route::Metrics => Err(Refusal::new(StatusCode::NOT_FOUND, "no metrics are kept yet")),
+    }
+}

@@ -1,0 +1,186 @@
+//! /units: reading, creating, changing and destroying units.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Response, StatusCode, header};
+use corten_spec::fleet::JobState;
+use corten_spec::quote::go_quote;
+use corten_spec::unit_name::UnitName;
+use corten_spec::x_fleet;
+use corten_store::fleet::{self, Answer, Command, UnitRecord};
+use corten_store::tables::Read;
+use corten_store::{StoreFault, fleet as tables};
+
+use super::answer::{self, Refusal};
+use super::wire::{self, UnitPage, WireUnit};
+use super::{Api, Query};
+
+/// GET /units
+pub async fn list(api: &Api, query: &Query) -> Result<Response<Body>, Refusal> {
+    let token = query.page(api.token_limit)?;
+    let records = api.read(|tx| tables::units(tx)).await?;
+    let (records, next) = token.cut(records);
+    let units = api.local(|tx| {
+        records
+            .into_iter()
+            .map(|record| show(tx, record))
+            .collect::<Result<Vec<_>, _>>()
+    })?;
+    let units = units.into_iter().map(|unit| api.restarts.seen(unit)).collect();
+    Ok(answer::json(StatusCode::OK, &UnitPage { next, units }))
+}
+
+/// GET /units/{name}
+pub async fn get(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
+    let name = known_name(name)?;
+    let unit = api
+        .read(|tx| {
+            tables::unit(tx, &name)?
+                .map(|record| show(tx, record))
+                .transpose()
+        })
+        .await?;
+    let unit = unit.ok_or_else(no_such_unit)?;
+    Ok(answer::json(StatusCode::OK, &api.restarts.seen(unit)))
+}
+
+/// DELETE /units/{name}
+pub async fn destroy(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
+    let name = known_name(name)?;
+    match api.change(Command::DestroyUnit { name }).await? {
+        Answer::NoSuchUnit(_) => Err(no_such_unit()),
+        _ => Ok(answer::empty(StatusCode::NO_CONTENT)),
+    }
+}
+
+/// PUT /units/{name}
+pub async fn put(api: &Api, item: &str, headers: &HeaderMap, body: Body) -> Result<Response<Body>, Refusal> {
+    is_json(headers)?;
+    let body = super::read_body(body).await?;
+    let mut sent: WireUnit = serde_json::from_slice(&body)
+        .map_err(|error| Refusal::bad_request(format!("unable to decode body: {error}")))?;
+    if sent.name.is_empty() {
+        item.clone_into(&mut sent.name);
+    }
+    if item != sent.name {
+        let (url, body) = (go_quote(item), go_quote(&sent.name));
+        return Err(Refusal::bad_request(format!(
+            "name in URL {url} differs from unit name in request body {body}"
+        )));
+    }
+    let name = UnitName::parse(&sent.name).map_err(Refusal::bad_request)?;
+    let desired = desired_of(&sent.desired_state)?;
+    let file = wire::file_of(sent.options);
+    let held = api.read(|tx| tables::unit(tx, &name)).await?;
+    let content_differs = held.as_ref().is_none_or(|held| held.file.hash() != file.hash());
+    if file.options.is_empty() && held.is_none() {
+        return Err(Refusal::new(
+            StatusCode::CONFLICT,
+            "unit does not exist and options field empty",
+        ));
+    }
+    if !file.options.is_empty() && content_differs {
+        x_fleet::validate(&file).map_err(Refusal::bad_request)?;
+        let desired = desired.unwrap_or(JobState::Inactive);
+        api.change(Command::SetUnit { name, file, desired }).await?;
+        return Ok(answer::empty(StatusCode::CREATED));
+    }
+    let desired = desired.ok_or_else(|| {
+        Refusal::new(
+            StatusCode::CONFLICT,
+            "must provide DesiredState to update existing unit",
+        )
+    })?;
+    set_desired(api, name, desired).await
+}
+
+async fn set_desired(api: &Api, name: UnitName, desired: JobState) -> Result<Response<Body>, Refusal> {
+    if name.is_template() && desired != JobState::Inactive {
+        return Err(Refusal::bad_request(format!(
+            "cannot activate template {}",
+            go_quote(name.as_str())
+        )));
+    }
+    let before = api.local(|tx| {
+        tables::unit(tx, &name)?
+            .map(|record| current(tx, &record))
+            .transpose()
+    })?;
+    if before == Some(Some(JobState::Launched)) && desired == JobState::Loaded {
+        api.restarts.begun(&name);
+    }
+    match api.change(Command::SetDesired { name, desired }).await? {
+        Answer::NoSuchUnit(_) => Err(Refusal::new(
+            StatusCode::CONFLICT,
+            "unit does not exist and options field empty",
+        )),
+        _ => Ok(answer::empty(StatusCode::NO_CONTENT)),
+    }
+}
+
+/// A name that can be in the store; any other is that of a unit that does not exist.
+fn known_name(name: &str) -> Result<UnitName, Refusal> {
+    UnitName::parse(name).map_err(|_| no_such_unit())
+}
+
+fn no_such_unit() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "unit does not exist")
+}
+
+/// fleet takes any text here and is then stuck with it; we refuse what is no state.
+fn desired_of(text: &str) -> Result<Option<JobState>, Refusal> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = JobState::parse(text).map(Some);
+    parsed.ok_or_else(|| {
+        let text = go_quote(text);
+        Refusal::bad_request(format!(
+            "invalid desiredState {text}: expect inactive, loaded, or launched"
+        ))
+    })
+}
+
+fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let refuse = |text: String| Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    let sent: Vec<_> = headers.get_all(header::CONTENT_TYPE).iter().collect();
+    let [one] = sent[..] else {
+        return refuse(format!("expected 1 Content-Type, got {}", sent.len()));
+    };
+    let media_type = one.to_str().unwrap_or("").split(';').next().unwrap_or("").trim();
+    if media_type == "application/json" {
+        Ok(())
+    } else {
+        refuse("only acceptable Content-Type is application/json".to_owned())
+    }
+}
+
+/// fleet's current state: what the machine it is on says, launched only when that machine's agent has started it.
+/// `None` for a global unit, which has none.
+pub fn current(tx: &(impl Read + ?Sized), record: &UnitRecord) -> Result<Option<JobState>, StoreFault> {
+    if x_fleet::is_global(&record.file) {
+        return Ok(None);
+    }
+    let Some(assigned) = &record.assigned else {
+        return Ok(Some(JobState::Inactive));
+    };
+    Ok(Some(match fleet::state(tx, &record.name, &assigned.machine)? {
+        None => JobState::Inactive,
+        Some(state) if state.launched => JobState::Launched,
+        Some(_) => JobState::Loaded,
+    }))
+}
+
+fn show(tx: &(impl Read + ?Sized), record: UnitRecord) -> Result<WireUnit, StoreFault> {
+    let current_state = current(tx, &record)?.map_or(String::new(), |state| state.as_str().to_owned());
+    let wanted = record.desired != JobState::Inactive;
+    Ok(WireUnit {
+        current_state,
+        desired_state: record.desired.as_str().to_owned(),
+        machine_id: record
+            .assigned
+            .map_or(String::new(), |assigned| assigned.machine.0),
+        name: record.name.to_string(),
+        options: record.file.options.into_iter().map(Into::into).collect(),
+        unplaced_reason: record.unplaced.filter(|_| wanted).unwrap_or_default(),
+    })
+}

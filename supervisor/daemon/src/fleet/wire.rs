@@ -1,0 +1,229 @@
+//! The entities of the fleet API as they go over the wire: keys in alphabetical order, empty fields left out.
+
+use std::collections::BTreeMap;
+
+use corten_spec::fleet::UnitState;
+use corten_spec::machine::Machine;
+use corten_spec::unit_file::{UnitFile, UnitOption};
+use serde::{Deserialize, Serialize};
+
+/// One option of a unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WireOption {
+    /// `key` of `key=value`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Section without brackets.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub section: String,
+    /// The value.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub value: String,
+}
+
+/// A unit, as answered and as sent by clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct WireUnit {
+    /// `inactive`, `loaded`, `launched`; ignored when sent.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub current_state: String,
+    /// The same three.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub desired_state: String,
+    /// Where it is scheduled.
+    #[serde(rename = "machineID", skip_serializing_if = "String::is_empty")]
+    pub machine_id: String,
+    /// Full unit name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The unit file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<WireOption>,
+    /// Ours: why it is on no machine although it should be, or why it is where it is not yet. Clients of fleet ignore it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub unplaced_reason: String,
+}
+
+/// A page of units.
+#[derive(Debug, Serialize)]
+pub struct UnitPage {
+    /// Token of the next page.
+    #[serde(rename = "nextPageToken", skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The units, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<WireUnit>,
+}
+
+/// What one machine says of one unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct WireState {
+    /// SHA-1 of the unit file it runs.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hash: String,
+    /// The machine.
+    #[serde(rename = "machineID", skip_serializing_if = "String::is_empty")]
+    pub machine_id: String,
+    /// The unit.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// ActiveState.
+    #[serde(rename = "systemdActiveState", skip_serializing_if = "String::is_empty")]
+    pub active: String,
+    /// LoadState.
+    #[serde(rename = "systemdLoadState", skip_serializing_if = "String::is_empty")]
+    pub load: String,
+    /// SubState.
+    #[serde(rename = "systemdSubState", skip_serializing_if = "String::is_empty")]
+    pub sub: String,
+}
+
+/// A page of states.
+#[derive(Debug, Serialize)]
+pub struct StatePage {
+    /// Token of the next page.
+    #[serde(rename = "nextPageToken", skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The states, by unit and machine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<WireState>,
+}
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WireMachine {
+    /// Its id.
+    pub id: String,
+    /// `key=value`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// Its address.
+    #[serde(rename = "primaryIP", skip_serializing_if = "String::is_empty")]
+    pub primary_ip: String,
+}
+
+/// A page of machines.
+#[derive(Debug, Serialize)]
+pub struct MachinePage {
+    /// The machines, by id.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<WireMachine>,
+    /// Token of the next page.
+    #[serde(rename = "nextPageToken", skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// One step of a PATCH of machines: `{"op":"add","path":"/<id>/metadata/<key>","value":{"value":"<text>"}}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PatchStep {
+    /// add, remove or replace.
+    pub op: String,
+    /// Where.
+    pub path: String,
+    /// What, for add and replace. Nested, unlike in JSON Patch.
+    pub value: Option<PatchValue>,
+}
+
+/// The value of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PatchValue {
+    /// The text.
+    #[serde(default)]
+    pub value: String,
+}
+
+impl From<UnitOption> for WireOption {
+    fn from(option: UnitOption) -> WireOption {
+        WireOption {
+            name: option.name,
+            section: option.section,
+            value: option.value,
+        }
+    }
+}
+
+impl From<WireOption> for UnitOption {
+    fn from(option: WireOption) -> UnitOption {
+        UnitOption {
+            section: option.section,
+            name: option.name,
+            value: option.value,
+        }
+    }
+}
+
+/// A unit file of options that were sent.
+pub fn file_of(options: Vec<WireOption>) -> UnitFile {
+    UnitFile {
+        options: options.into_iter().map(UnitOption::from).collect(),
+    }
+}
+
+impl From<UnitState> for WireState {
+    fn from(state: UnitState) -> WireState {
+        WireState {
+            hash: state.hash,
+            machine_id: state.machine.0,
+            name: state.name.to_string(),
+            active: state.active,
+            load: state.load,
+            sub: state.sub,
+        }
+    }
+}
+
+impl From<Machine> for WireMachine {
+    fn from(machine: Machine) -> WireMachine {
+        WireMachine {
+            id: machine.id.0,
+            metadata: machine.metadata,
+            primary_ip: machine.primary_ip,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_fields_are_left_out_and_keys_are_sorted() {
+        assert_eq!(
+            serde_json::to_string(&UnitPage {
+                next: None,
+                units: vec![]
+            })
+            .unwrap(),
+            "{}"
+        );
+        let unit = WireUnit {
+            current_state: "inactive".into(),
+            desired_state: "launched".into(),
+            name: "a.service".into(),
+            options: vec![WireOption {
+                name: "ExecStart".into(),
+                section: "Service".into(),
+                value: "x".into(),
+            }],
+            ..WireUnit::default()
+        };
+        assert_eq!(
+            serde_json::to_string(&unit).unwrap(),
+            r#"{"currentState":"inactive","desiredState":"launched","name":"a.service","options":[{"name":"ExecStart","section":"Service","value":"x"}]}"#
+        );
+    }
+
+    #[test]
+    fn the_patch_form_of_fleet_is_read_and_the_plain_one_refused() {
+        let fleets =
+            r#"[{"op":"add","path":"/m/metadata/k","value":{"value":"bar"}},{"op":"remove","path":"/p"}]"#;
+        let steps: Vec<PatchStep> = serde_json::from_str(fleets).unwrap();
+        assert_eq!(steps[0].value, Some(PatchValue { value: "bar".into() }));
+        assert_eq!(steps[1].value, None);
+        assert!(serde_json::from_str::<Vec<PatchStep>>(r#"[{"op":"add","value":"bar"}]"#).is_err());
+    }
+}
