@@ -1,1 +1,40 @@
-//! corten-agent: being built.
+//! One node's agent: what should run here against what does, as a list of things to ask of files and systemd.
+//!
+//! [`desired`] picks this machine's units from the cluster's, [`reconcile`] compares them with what is observed and says
+//! what to do next, [`report`] says which unit states to publish. The shell calls reconcile again whenever an assignment
+//! or a unit's state changed; each call is one step from wherever things stand, so nothing has to be awaited and nothing
+//! is remembered but what lies on disk: the unit files, and for each whether we started it ([`OnDisk::launched`]).
+//!
+//! One unit, `busy` being any ActiveState but inactive and failed:
+//!
+//! | wanted here | our file on disk | systemd | next |
+//! |---|---|---|---|
+//! | no | yes | busy | stop it; the rest when it has stopped |
+//! | no | yes | stopped | disable, reset-failed, remove the file, reload |
+//! | loaded or launched | none | any | write, link, enable (with `[Install]`), reload |
+//! | loaded or launched | other content | busy | stop it; the rest when it has stopped |
+//! | loaded or launched | other content | stopped | unload as above, then load as above |
+//! | launched | this content | any | start it, unless we did |
+//! | loaded | this content | any | stop it, if we started it |
+//!
+//! - A unit that we started and that ended, well or badly, is left alone: restarting is systemd's (`Restart=`).
+//! - A unit that runs although we did not start it is started all the same, which systemd takes as done; one that is
+//!   only loaded and was started by its socket or timer is left alone.
+//! - A start waits while a unit that is on its way out conflicts with it or is replaced by it, so that two of them never
+//!   run together on one machine.
+//! - All leaving comes first: a machine that returns to the cluster stops what is no longer its own before it takes more.
+//!
+//! The list's order is fleet's: unload, load, reload, stop, start. When one action fails, the shell drops the rest of the
+//! list for that unit, says so, and goes on with the others. Source: contract `fleet.md` section 4, Agent.
+//!
+//! Refuses to do: anything. No D-Bus, no file, no clock.
+
+mod desired;
+mod observed;
+mod reconcile;
+mod report;
+
+pub use desired::{Candidate, DesiredUnit, desired};
+pub use observed::{Observed, OnDisk};
+pub use reconcile::{Action, reconcile};
+pub use report::{LAUNCHED_HOLD_MS, Report, Reported, report};

@@ -1,0 +1,41 @@
+//! What is observed of one unit on this machine.
+
+use corten_spec::unit_name::{UnitKind, UnitName};
+use corten_spec::x_fleet::Requirements;
+
+/// A unit file of ours on this machine, and what we did with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OnDisk {
+    /// [`corten_spec::unit_file::UnitFile::hash`] of its content.
+    pub hash: String,
+    /// What it asks of its neighbours.
+    pub requirements: Requirements,
+    /// We asked systemd to start it and not to stop it since: true from `Start` to `Stop` or `Remove`, whatever came of
+    /// the start. The shell keeps this beside the file, so that it outlives the supervisor and ends with the boot.
+    pub launched: bool,
+}
+
+/// What the disk and systemd say of one unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Our file, if we put one there.
+    pub on_disk: Option<OnDisk>,
+    /// systemd's LoadState, empty if unknown.
+    pub load: String,
+    /// systemd's ActiveState, empty if unknown.
+    pub active: String,
+    /// systemd's SubState, empty if unknown.
+    pub sub: String,
+}
+
+impl Observed {
+    /// Does it run, or is it on its way up or down?
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.active.as_str(), "" | "inactive" | "failed")
+    }
+
+    /// Must it be stopped, and have stopped, before its file may go? Devices come and go with the hardware only.
+    pub(crate) fn must_stop(&self, name: &UnitName) -> bool {
+        self.is_busy() && name.kind() != UnitKind::Device
+    }
+}

@@ -1,0 +1,172 @@
+//! The comparison itself; the table it follows is in the crate's documentation.
+
+use std::collections::BTreeMap;
+
+use corten_spec::placement::{Replacement, conflict, replacement};
+use corten_spec::unit_name::UnitName;
+
+use crate::desired::DesiredUnit;
+use crate::observed::Observed;
+
+/// One thing to ask of the disk or of systemd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// StopUnit, mode `replace`, not awaited. The unit counts as not launched from now on.
+    Stop(UnitName),
+    /// DisableUnitFiles, runtime: removes links, the one made by `Link` too.
+    Disable(UnitName),
+    /// ResetFailedUnit.
+    ResetFailed(UnitName),
+    /// Removes our unit file. The unit counts as not launched from now on.
+    Remove(UnitName),
+    /// Writes our unit file, whole or not at all.
+    Write {
+        /// The unit.
+        unit: UnitName,
+        /// The file's text.
+        text: String,
+    },
+    /// LinkUnitFiles, runtime, force: systemd does not search our folder.
+    Link(UnitName),
+    /// EnableUnitFiles, runtime, force.
+    Enable(UnitName),
+    /// Reload: systemd reads unit files again.
+    DaemonReload,
+    /// StartUnit, mode `replace`, not awaited. The unit counts as launched from now on, whatever systemd answers.
+    Start(UnitName),
+}
+
+impl Action {
+    /// The unit it is about; None for the reload.
+    pub fn unit(&self) -> Option<&UnitName> {
+        match self {
+            Action::DaemonReload => None,
+            Action::Write { unit, .. } => Some(unit),
+            Action::Stop(unit)
+            | Action::Disable(unit)
+            | Action::ResetFailed(unit)
+            | Action::Remove(unit)
+            | Action::Link(unit)
+            | Action::Enable(unit)
+            | Action::Start(unit) => Some(unit),
+        }
+    }
+}
+
+/// The steps of a list, in the order they are taken.
+#[derive(Default)]
+struct Steps {
+    unload: Vec<Action>,
+    load: Vec<Action>,
+    stop: Vec<Action>,
+    start: Vec<Action>,
+}
+
+/// What to do next, given what should be and what is. Call it again when something changed; an empty list means that
+/// all is as it should be, or that systemd is still at it.
+pub fn reconcile(desired: &[DesiredUnit], observed: &BTreeMap<UnitName, Observed>) -> Vec<Action> {
+    let wanted: BTreeMap<&UnitName, &DesiredUnit> = desired.iter().map(|unit| (&unit.name, unit)).collect();
+    let leaving: BTreeMap<&UnitName, &Observed> = observed
+        .iter()
+        .filter(|(name, seen)| leaves(name, seen, &wanted))
+        .collect();
+    let mut steps = Steps::default();
+    for (name, seen) in &leaving {
+        unload(name, seen, &mut steps.unload);
+    }
+    for unit in wanted.values() {
+        let seen = observed.get(&unit.name);
+        let stopping = leaving
+            .get(&unit.name)
+            .is_some_and(|seen| seen.must_stop(&unit.name));
+        if !stopping {
+            bring_up(unit, seen, &leaving, &mut steps);
+        }
+    }
+    steps.into_list()
+}
+
+/// Must what is there go, because it is not wanted or has other content?
+fn leaves(name: &UnitName, seen: &Observed, wanted: &BTreeMap<&UnitName, &DesiredUnit>) -> bool {
+    let Some(on_disk) = &seen.on_disk else {
+        return false;
+    };
+    wanted.get(name).is_none_or(|unit| unit.hash != on_disk.hash)
+}
+
+fn unload(name: &UnitName, seen: &Observed, steps: &mut Vec<Action>) {
+    if seen.must_stop(name) {
+        if seen.active != "deactivating" {
+            steps.push(Action::Stop(name.clone()));
+        }
+        return;
+    }
+    steps.push(Action::Disable(name.clone()));
+    if seen.active == "failed" {
+        steps.push(Action::ResetFailed(name.clone()));
+    }
+    steps.push(Action::Remove(name.clone()));
+}
+
+fn bring_up(
+    unit: &DesiredUnit,
+    seen: Option<&Observed>,
+    leaving: &BTreeMap<&UnitName, &Observed>,
+    steps: &mut Steps,
+) {
+    let on_disk = seen
+        .and_then(|seen| seen.on_disk.as_ref())
+        .filter(|on_disk| on_disk.hash == unit.hash);
+    if on_disk.is_none() {
+        load(unit, &mut steps.load);
+    }
+    let launched = on_disk.is_some_and(|on_disk| on_disk.launched);
+    if unit.launch && !launched && !waits(unit, leaving) {
+        steps.start.push(Action::Start(unit.name.clone()));
+    } else if !unit.launch && launched {
+        steps.stop.push(Action::Stop(unit.name.clone()));
+    }
+}
+
+fn load(unit: &DesiredUnit, steps: &mut Vec<Action>) {
+    steps.push(Action::Write {
+        unit: unit.name.clone(),
+        text: unit.file.to_string(),
+    });
+    steps.push(Action::Link(unit.name.clone()));
+    if unit.file.has_install() {
+        steps.push(Action::Enable(unit.name.clone()));
+    }
+}
+
+/// Is a unit still on its way out that must not run beside this one?
+fn waits(unit: &DesiredUnit, leaving: &BTreeMap<&UnitName, &Observed>) -> bool {
+    let party = (&unit.name, &unit.requirements);
+    leaving
+        .iter()
+        .filter(|(name, seen)| seen.must_stop(name))
+        .any(|(name, seen)| {
+            let Some(on_disk) = &seen.on_disk else {
+                return false;
+            };
+            let other = (*name, &on_disk.requirements);
+            conflict(party, other) || replacement(party, other) != Replacement::None
+        })
+}
+
+impl Steps {
+    fn into_list(self) -> Vec<Action> {
+        let changes_files = |action: &Action| matches!(action, Action::Remove(_) | Action::Write { .. });
+        let reload = self.unload.iter().chain(&self.load).any(changes_files);
+        let mut list = self.unload;
+        list.extend(self.load);
+        list.extend(reload.then_some(Action::DaemonReload));
+        list.extend(self.stop);
+        list.extend(self.start);
+        list
+    }
+}
+
+#[cfg(test)]
+#[path = "reconcile_tests.rs"]
+mod tests;

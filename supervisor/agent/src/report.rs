@@ -1,0 +1,200 @@
+//! Which unit states a machine publishes, and when.
+//!
+//! One row for every unit file of ours on this machine; a row goes when the file is gone. Only rows that changed are sent.
+//!
+//! `launched` (fleet's job-state) is true from the start we asked for. When it ends while the unit stays loaded, it is
+//! still reported for [`LAUNCHED_HOLD_MS`]: `fleetctl restart` sets the desired state to loaded, then waits to see
+//! *launched* first, and hangs forever where a server is quick (contract `fleet.md` section 0, trap 10).
+//!
+//! Refuses to do: reading the clock; `now_ms` is any clock that never goes back.
+
+use std::collections::BTreeMap;
+
+use corten_spec::fleet::UnitState;
+use corten_spec::machine::MachineId;
+use corten_spec::unit_name::UnitName;
+
+use crate::observed::{Observed, OnDisk};
+
+/// How long a stopped unit is still reported as launched, in ms: fleetctl looks 250 ms after its request and then
+/// every 250 ms.
+pub const LAUNCHED_HOLD_MS: u64 = 700;
+
+/// What was published last. Start empty, and again after the cluster dropped this machine's rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reported {
+    rows: BTreeMap<UnitName, UnitState>,
+    /// Until when each unit that is no longer launched is reported as if it were.
+    held_until_ms: BTreeMap<UnitName, u64>,
+}
+
+/// What to publish now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Rows that are new or changed.
+    pub states: Vec<UnitState>,
+    /// Units whose rows go.
+    pub gone: Vec<UnitName>,
+    /// Ask again at this time, even if nothing is observed to change.
+    pub again_at_ms: Option<u64>,
+}
+
+impl Report {
+    /// Is there nothing to send?
+    pub fn is_empty(&self) -> bool {
+        self.states.is_empty() && self.gone.is_empty()
+    }
+}
+
+/// What to publish, given what is observed and what was published. Keep the second value for the next call once the
+/// report has been accepted.
+pub fn report(
+    machine: &MachineId,
+    observed: &BTreeMap<UnitName, Observed>,
+    reported: &Reported,
+    now_ms: u64,
+) -> (Report, Reported) {
+    let mut next = Reported::default();
+    let mut out = Report::default();
+    for (name, seen) in observed {
+        let Some(on_disk) = &seen.on_disk else { continue };
+        let old = reported.rows.get(name);
+        let held = hold(reported, name, on_disk, now_ms);
+        let row = row(machine, name, seen, on_disk, held.is_some());
+        if old != Some(&row) {
+            out.states.push(row.clone());
+        }
+        next.rows.insert(name.clone(), row);
+        next.held_until_ms.extend(held.map(|until| (name.clone(), until)));
+    }
+    out.gone = reported
+        .rows
+        .keys()
+        .filter(|name| !next.rows.contains_key(*name))
+        .cloned()
+        .collect();
+    out.again_at_ms = next.held_until_ms.values().min().copied();
+    (out, next)
+}
+
+/// Until when the unit is reported as launched although it no longer is; None when it is, never was, or long enough ago.
+fn hold(reported: &Reported, name: &UnitName, on_disk: &OnDisk, now_ms: u64) -> Option<u64> {
+    if on_disk.launched {
+        return None;
+    }
+    let running_hold = reported.held_until_ms.get(name).copied();
+    let was_launched = reported.rows.get(name).is_some_and(|row| row.launched);
+    let until = running_hold.or_else(|| was_launched.then_some(now_ms + LAUNCHED_HOLD_MS))?;
+    (now_ms < until).then_some(until)
+}
+
+fn row(machine: &MachineId, name: &UnitName, seen: &Observed, on_disk: &OnDisk, held: bool) -> UnitState {
+    UnitState {
+        name: name.clone(),
+        machine: machine.clone(),
+        hash: on_disk.hash.clone(),
+        load: seen.load.clone(),
+        active: seen.active.clone(),
+        sub: seen.sub.clone(),
+        launched: held || on_disk.launched,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn world(active: &str, launched: bool) -> BTreeMap<UnitName, Observed> {
+        let on_disk = OnDisk {
+            hash: "0".repeat(40),
+            launched,
+            ..OnDisk::default()
+        };
+        let seen = Observed {
+            on_disk: Some(on_disk),
+            load: "loaded".to_owned(),
+            active: active.to_owned(),
+            sub: "x".to_owned(),
+        };
+        [(UnitName::parse("a.service").unwrap(), seen)].into()
+    }
+
+    fn step(reported: &mut Reported, observed: &BTreeMap<UnitName, Observed>, now_ms: u64) -> String {
+        let (out, next) = report(&MachineId("m1".to_owned()), observed, reported, now_ms);
+        *reported = next;
+        let mut said: Vec<_> = out
+            .states
+            .iter()
+            .map(|s| {
+                format!(
+                    "{} {}{}",
+                    s.name,
+                    s.active,
+                    if s.launched { " launched" } else { "" }
+                )
+            })
+            .collect();
+        said.extend(out.gone.iter().map(|name| format!("{name} gone")));
+        said.extend(out.again_at_ms.map(|ms| format!("again at {ms}")));
+        said.join(", ")
+    }
+
+    #[test]
+    fn tells_what_changed_and_holds_launched_after_a_stop() {
+        let mut reported = Reported::default();
+        assert_eq!(
+            step(&mut reported, &world("inactive", false), 0),
+            "a.service inactive"
+        );
+        assert_eq!(step(&mut reported, &world("inactive", false), 10), "");
+        assert_eq!(
+            step(&mut reported, &world("active", true), 20),
+            "a.service active launched"
+        );
+        assert_eq!(
+            step(&mut reported, &world("failed", true), 30),
+            "a.service failed launched"
+        );
+        assert_eq!(
+            step(&mut reported, &world("active", true), 40),
+            "a.service active launched"
+        );
+        assert_eq!(
+            step(&mut reported, &world("deactivating", false), 50),
+            "a.service deactivating launched, again at 750"
+        );
+        assert_eq!(
+            step(&mut reported, &world("inactive", false), 60),
+            "a.service inactive launched, again at 750"
+        );
+        assert_eq!(
+            step(&mut reported, &world("inactive", false), 700),
+            "again at 750"
+        );
+        assert_eq!(
+            step(&mut reported, &world("inactive", false), 750),
+            "a.service inactive"
+        );
+        assert_eq!(step(&mut reported, &world("inactive", false), 800), "");
+        assert_eq!(step(&mut reported, &BTreeMap::new(), 900), "a.service gone");
+    }
+
+    #[test]
+    fn a_restart_within_the_hold_is_seamless() {
+        let mut reported = Reported::default();
+        step(&mut reported, &world("active", true), 0);
+        assert_eq!(
+            step(&mut reported, &world("inactive", false), 100),
+            "a.service inactive launched, again at 800"
+        );
+        assert_eq!(
+            step(&mut reported, &world("active", true), 200),
+            "a.service active launched"
+        );
+        assert_eq!(
+            step(&mut reported, &world("inactive", false), 900),
+            "a.service inactive launched, again at 1600"
+        );
+    }
+}
