@@ -3,7 +3,7 @@
 //! [`desired`] picks this machine's units from the cluster's, [`reconcile`] compares them with what is observed and says
 //! what to do next, [`report`] says which unit states to publish. The shell calls reconcile again whenever an assignment
 //! or a unit's state changed; each call is one step from wherever things stand, so nothing has to be awaited and nothing
-//! is remembered but what lies on disk: the unit files, and for each whether we started it ([`OnDisk::launched`]).
+//! is remembered but the [`Holds`] of the reports and what lies on disk: the unit files, and for each whether we started it ([`OnDisk::launched`]).
 //!
 //! One unit, `busy` being any ActiveState but inactive and failed:
 //!
@@ -20,8 +20,8 @@
 //! - A unit that we started and that ended, well or badly, is left alone: restarting is systemd's (`Restart=`).
 //! - A unit that runs although we did not start it is started all the same, which systemd takes as done; one that is
 //!   only loaded and was started by its socket or timer is left alone.
-//! - A start waits while a unit that is on its way out conflicts with it or is replaced by it, so that two of them never
-//!   run together on one machine.
+//! - A start waits while a unit of ours that conflicts with it or is replaced by it is still busy here, so that two of
+//!   them never run together on one machine.
 //! - All leaving comes first: a machine that returns to the cluster stops what is no longer its own before it takes more.
 //!
 //! The list's order is fleet's: unload, load, reload, stop, start. When one action fails, the shell drops the rest of the
@@ -37,4 +37,4 @@ mod report;
 pub use desired::{Candidate, DesiredUnit, desired};
 pub use observed::{Observed, OnDisk};
 pub use reconcile::{Action, reconcile};
-pub use report::{LAUNCHED_HOLD_MS, Report, Reported, report};
+pub use report::{Holds, LAUNCHED_HOLD_MS, Report, report};

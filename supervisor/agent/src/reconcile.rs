@@ -75,12 +75,11 @@ pub fn reconcile(desired: &[DesiredUnit], observed: &BTreeMap<UnitName, Observed
         unload(name, seen, &mut steps.unload);
     }
     for unit in wanted.values() {
-        let seen = observed.get(&unit.name);
         let stopping = leaving
             .get(&unit.name)
             .is_some_and(|seen| seen.must_stop(&unit.name));
         if !stopping {
-            bring_up(unit, seen, &leaving, &mut steps);
+            bring_up(unit, observed, &mut steps);
         }
     }
     steps.into_list()
@@ -108,20 +107,14 @@ fn unload(name: &UnitName, seen: &Observed, steps: &mut Vec<Action>) {
     steps.push(Action::Remove(name.clone()));
 }
 
-fn bring_up(
-    unit: &DesiredUnit,
-    seen: Option<&Observed>,
-    leaving: &BTreeMap<&UnitName, &Observed>,
-    steps: &mut Steps,
-) {
-    let on_disk = seen
-        .and_then(|seen| seen.on_disk.as_ref())
-        .filter(|on_disk| on_disk.hash == unit.hash);
+fn bring_up(unit: &DesiredUnit, observed: &BTreeMap<UnitName, Observed>, steps: &mut Steps) {
+    let on_disk = observed.get(&unit.name).and_then(|seen| seen.on_disk.as_ref());
+    let on_disk = on_disk.filter(|on_disk| on_disk.hash == unit.hash);
     if on_disk.is_none() {
         load(unit, &mut steps.load);
     }
     let launched = on_disk.is_some_and(|on_disk| on_disk.launched);
-    if unit.launch && !launched && !waits(unit, leaving) {
+    if unit.launch && !launched && !waits(unit, observed) {
         steps.start.push(Action::Start(unit.name.clone()));
     } else if !unit.launch && launched {
         steps.stop.push(Action::Stop(unit.name.clone()));
@@ -139,17 +132,18 @@ fn load(unit: &DesiredUnit, steps: &mut Vec<Action>) {
     }
 }
 
-/// Is a unit still on its way out that must not run beside this one?
-fn waits(unit: &DesiredUnit, leaving: &BTreeMap<&UnitName, &Observed>) -> bool {
+/// Is a unit of ours still busy that must not run beside this one? It is on its way out, or will be when the scheduler
+/// has seen it.
+fn waits(unit: &DesiredUnit, observed: &BTreeMap<UnitName, Observed>) -> bool {
     let party = (&unit.name, &unit.requirements);
-    leaving
+    observed
         .iter()
         .filter(|(name, seen)| seen.must_stop(name))
         .any(|(name, seen)| {
             let Some(on_disk) = &seen.on_disk else {
                 return false;
             };
-            let other = (*name, &on_disk.requirements);
+            let other = (name, &on_disk.requirements);
             conflict(party, other) || replacement(party, other) != Replacement::None
         })
 }

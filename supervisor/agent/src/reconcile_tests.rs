@@ -242,16 +242,25 @@ fn any_world() -> impl Strategy<Value = (Vec<DesiredUnit>, BTreeMap<UnitName, Ob
     let observed =
         prop::collection::btree_map(unit(), (prop::option::of(content()), active, any::<bool>()), 0..4);
     (desired, observed).prop_map(|(desired, observed)| {
-        let desired = desired
-            .iter()
-            .map(|(unit, (content, launch))| want(unit, content, *launch))
-            .collect();
+        let mut wanted: Vec<DesiredUnit> = Vec::new();
+        for (unit, (content, launch)) in desired {
+            let unit = want(&unit, content, launch);
+            // The scheduler never wants two units here that may not be together.
+            if !wanted.iter().any(|other| apart(&unit, other)) {
+                wanted.push(unit);
+            }
+        }
         let observed = observed
             .iter()
             .map(|(unit, (content, active, launched))| see(unit, *content, active, *launched))
             .collect();
-        (desired, observed)
+        (wanted, observed)
     })
+}
+
+fn apart(a: &DesiredUnit, b: &DesiredUnit) -> bool {
+    let (a, b) = ((&a.name, &a.requirements), (&b.name, &b.requirements));
+    conflict(a, b) || replacement(a, b) != Replacement::None
 }
 
 proptest! {
