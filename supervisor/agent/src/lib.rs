@@ -3,7 +3,7 @@
 //! [`desired`] picks this machine's units from the cluster's, [`reconcile`] compares them with what is observed and says
 //! what to do next, [`report`] says which unit states to publish. The shell calls reconcile again whenever an assignment
 //! or a unit's state changed; each call is one step from wherever things stand, so nothing has to be awaited and nothing
-//! is remembered but the [`Holds`] of the reports and what lies on disk: the unit files, and for each whether we started it ([`OnDisk::launched`]).
+//! is remembered but what was [`Reported`] and what lies on disk: the unit files, and for each whether we started it ([`OnDisk::launched`]).
 //!
 //! One unit, `busy` being any ActiveState but inactive and failed:
 //!
@@ -37,4 +37,4 @@ mod report;
 pub use desired::{Candidate, DesiredUnit, desired};
 pub use observed::{Observed, OnDisk};
 pub use reconcile::{Action, reconcile};
-pub use report::{Holds, LAUNCHED_HOLD_MS, Report, report};
+pub use report::{LAUNCHED_HOLD_MS, Report, Reported, report};

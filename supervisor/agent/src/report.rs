@@ -1,8 +1,8 @@
 //! Which unit states a machine publishes, and when.
 //!
-//! One row for every unit file of ours on this machine; a row goes when the file is gone. What is published is compared
-//! with what the store has for this machine, not with what was sent last: a report that was lost, or that came late and
-//! overwrote a newer one, is so made good by the next.
+//! One row for every unit file of ours on this machine; a row goes when the file is gone. Only rows that changed are sent.
+//! A report may be lost, or come late and overwrite a newer one: before each report let what the store has be the measure
+//! ([`Reported::agree_with`]), and send one at a time.
 //!
 //! `launched` (fleet's job-state) is true from the start we asked for. When it ends while the unit stays loaded, it is
 //! still reported for [`LAUNCHED_HOLD_MS`]: `fleetctl restart` sets the desired state to loaded, then waits to see
@@ -22,8 +22,21 @@ use crate::observed::{Observed, OnDisk};
 /// every 250 ms.
 pub const LAUNCHED_HOLD_MS: u64 = 700;
 
-/// Until when, in ms, each unit that is no longer launched is reported as if it were. Starts empty.
-pub type Holds = BTreeMap<UnitName, u64>;
+/// What was published last. Starts empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reported {
+    rows: BTreeMap<UnitName, UnitState>,
+    /// Until when each unit that is no longer launched is reported as if it were.
+    held_until_ms: BTreeMap<UnitName, u64>,
+}
+
+impl Reported {
+    /// Takes the rows the store has for this machine for what was published last: what was lost, came late or is left
+    /// from an earlier life of this machine is so made good by the next report.
+    pub fn agree_with(&mut self, stored: impl IntoIterator<Item = UnitState>) {
+        self.rows = stored.into_iter().map(|row| (row.name.clone(), row)).collect();
+    }
+}
 
 /// What to publish now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,51 +56,46 @@ impl Report {
     }
 }
 
-/// What to publish, given what is observed and the rows the store has for this machine. Send one report at a time, and
-/// ask again when the store has taken it: until then the same answer would come again.
+/// What to publish, given what is observed and what was published. Keep the second value for the next call once the
+/// report has been accepted.
 pub fn report(
     machine: &MachineId,
     observed: &BTreeMap<UnitName, Observed>,
-    stored: &[UnitState],
-    holds: &mut Holds,
+    reported: &Reported,
     now_ms: u64,
-) -> Report {
-    let stored: BTreeMap<&UnitName, &UnitState> = stored.iter().map(|row| (&row.name, row)).collect();
+) -> (Report, Reported) {
+    let mut next = Reported::default();
     let mut out = Report::default();
-    let ours = |name: &UnitName| observed.get(name).is_some_and(|seen| seen.on_disk.is_some());
-    holds.retain(|name, _| ours(name));
     for (name, seen) in observed {
         let Some(on_disk) = &seen.on_disk else { continue };
-        let old = stored.get(name).copied();
-        let held = is_held(name, on_disk, old, holds, now_ms);
-        let row = row(machine, name, seen, on_disk, held);
+        let old = reported.rows.get(name);
+        let held = hold(reported, name, on_disk, now_ms);
+        let row = row(machine, name, seen, on_disk, held.is_some());
         if old != Some(&row) {
-            out.states.push(row);
+            out.states.push(row.clone());
         }
+        next.rows.insert(name.clone(), row);
+        next.held_until_ms.extend(held.map(|until| (name.clone(), until)));
     }
-    out.gone = stored
+    out.gone = reported
+        .rows
         .keys()
-        .filter(|name| !ours(name))
-        .map(|name| (*name).clone())
+        .filter(|name| !next.rows.contains_key(*name))
+        .cloned()
         .collect();
-    out.again_at_ms = holds.values().copied().filter(|until| *until > now_ms).min();
-    out
+    out.again_at_ms = next.held_until_ms.values().min().copied();
+    (out, next)
 }
 
-/// Is the unit to be reported as launched although it no longer is? The hold begins when that is first seen and is
-/// forgotten when the store has taken the truth.
-fn is_held(
-    name: &UnitName,
-    on_disk: &OnDisk,
-    stored: Option<&UnitState>,
-    holds: &mut Holds,
-    now_ms: u64,
-) -> bool {
-    if on_disk.launched || !stored.is_some_and(|row| row.launched) {
-        holds.remove(name);
-        return false;
+/// Until when the unit is reported as launched although it no longer is; None when it is, never was, or long enough ago.
+fn hold(reported: &Reported, name: &UnitName, on_disk: &OnDisk, now_ms: u64) -> Option<u64> {
+    if on_disk.launched {
+        return None;
     }
-    now_ms < *holds.entry(name.clone()).or_insert(now_ms + LAUNCHED_HOLD_MS)
+    let running_hold = reported.held_until_ms.get(name).copied();
+    let was_launched = reported.rows.get(name).is_some_and(|row| row.launched);
+    let until = running_hold.or_else(|| was_launched.then_some(now_ms + LAUNCHED_HOLD_MS))?;
+    (now_ms < until).then_some(until)
 }
 
 fn row(machine: &MachineId, name: &UnitName, seen: &Observed, on_disk: &OnDisk, held: bool) -> UnitState {
@@ -122,98 +130,96 @@ mod tests {
         [(UnitName::parse("a.service").unwrap(), seen)].into()
     }
 
-    /// The store's side: takes every report.
-    #[derive(Default)]
-    struct Store {
-        rows: Vec<UnitState>,
-        holds: Holds,
-    }
-
-    impl Store {
-        fn step(&mut self, observed: &BTreeMap<UnitName, Observed>, now_ms: u64) -> String {
-            let out = report(
-                &MachineId("m1".to_owned()),
-                observed,
-                &self.rows,
-                &mut self.holds,
-                now_ms,
-            );
-            self.rows.retain(|row| {
-                !out.gone.contains(&row.name) && !out.states.iter().any(|s| s.name == row.name)
-            });
-            self.rows.extend(out.states.clone());
-            let launched = |s: &UnitState| if s.launched { " launched" } else { "" };
-            let mut said: Vec<_> = out
-                .states
-                .iter()
-                .map(|s| format!("{} {}{}", s.name, s.active, launched(s)))
-                .collect();
-            said.extend(out.gone.iter().map(|name| format!("{name} gone")));
-            said.extend(out.again_at_ms.map(|ms| format!("again at {ms}")));
-            said.join(", ")
-        }
+    fn step(reported: &mut Reported, observed: &BTreeMap<UnitName, Observed>, now_ms: u64) -> String {
+        let (out, next) = report(&MachineId("m1".to_owned()), observed, reported, now_ms);
+        *reported = next;
+        let mut said: Vec<_> = out
+            .states
+            .iter()
+            .map(|s| {
+                format!(
+                    "{} {}{}",
+                    s.name,
+                    s.active,
+                    if s.launched { " launched" } else { "" }
+                )
+            })
+            .collect();
+        said.extend(out.gone.iter().map(|name| format!("{name} gone")));
+        said.extend(out.again_at_ms.map(|ms| format!("again at {ms}")));
+        said.join(", ")
     }
 
     #[test]
     fn tells_what_changed_and_holds_launched_after_a_stop() {
-        let mut store = Store::default();
-        assert_eq!(store.step(&world("inactive", false), 0), "a.service inactive");
-        assert_eq!(store.step(&world("inactive", false), 10), "");
+        let mut reported = Reported::default();
         assert_eq!(
-            store.step(&world("active", true), 20),
+            step(&mut reported, &world("inactive", false), 0),
+            "a.service inactive"
+        );
+        assert_eq!(step(&mut reported, &world("inactive", false), 10), "");
+        assert_eq!(
+            step(&mut reported, &world("active", true), 20),
             "a.service active launched"
         );
         assert_eq!(
-            store.step(&world("failed", true), 30),
+            step(&mut reported, &world("failed", true), 30),
             "a.service failed launched"
         );
         assert_eq!(
-            store.step(&world("active", true), 40),
+            step(&mut reported, &world("active", true), 40),
             "a.service active launched"
         );
-        let held = store.step(&world("deactivating", false), 50);
-        assert_eq!(held, "a.service deactivating launched, again at 750");
         assert_eq!(
-            store.step(&world("inactive", false), 60),
+            step(&mut reported, &world("deactivating", false), 50),
+            "a.service deactivating launched, again at 750"
+        );
+        assert_eq!(
+            step(&mut reported, &world("inactive", false), 60),
             "a.service inactive launched, again at 750"
         );
-        assert_eq!(store.step(&world("inactive", false), 700), "again at 750");
-        assert_eq!(store.step(&world("inactive", false), 750), "a.service inactive");
-        assert_eq!(store.step(&world("inactive", false), 800), "");
-        assert_eq!(store.step(&BTreeMap::new(), 900), "a.service gone");
+        assert_eq!(
+            step(&mut reported, &world("inactive", false), 700),
+            "again at 750"
+        );
+        assert_eq!(
+            step(&mut reported, &world("inactive", false), 750),
+            "a.service inactive"
+        );
+        assert_eq!(step(&mut reported, &world("inactive", false), 800), "");
+        assert_eq!(step(&mut reported, &BTreeMap::new(), 900), "a.service gone");
     }
 
     #[test]
     fn a_restart_within_the_hold_is_seamless() {
-        let mut store = Store::default();
-        store.step(&world("active", true), 0);
+        let mut reported = Reported::default();
+        step(&mut reported, &world("active", true), 0);
         assert_eq!(
-            store.step(&world("inactive", false), 100),
+            step(&mut reported, &world("inactive", false), 100),
             "a.service inactive launched, again at 800"
         );
         assert_eq!(
-            store.step(&world("active", true), 200),
+            step(&mut reported, &world("active", true), 200),
             "a.service active launched"
         );
         assert_eq!(
-            store.step(&world("inactive", false), 900),
+            step(&mut reported, &world("inactive", false), 900),
             "a.service inactive launched, again at 1600"
         );
     }
 
     #[test]
-    fn what_the_store_lost_or_got_late_is_said_again() {
-        let mut store = Store::default();
-        store.step(&world("active", true), 0);
-        store.rows.clear();
+    fn what_the_store_lost_or_kept_is_made_good() {
+        let mut reported = Reported::default();
+        step(&mut reported, &world("active", true), 0);
+        reported.agree_with([]);
         assert_eq!(
-            store.step(&world("active", true), 10),
+            step(&mut reported, &world("active", true), 10),
             "a.service active launched"
         );
-        store.rows[0].active = "activating".to_owned();
-        assert_eq!(
-            store.step(&world("active", true), 20),
-            "a.service active launched"
-        );
+        let stale: Vec<_> = reported.rows.values().cloned().collect();
+        assert_eq!(step(&mut reported, &BTreeMap::new(), 20), "a.service gone");
+        reported.agree_with(stale);
+        assert_eq!(step(&mut reported, &BTreeMap::new(), 30), "a.service gone");
     }
 }
