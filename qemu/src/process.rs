@@ -32,11 +32,11 @@ exec 3<&0 </dev/null
 exec "$@" 3<&-
 "#;
 
-/// Removes a folder when the pipe ends without a word; what still ends in it may be writing, so it tries for a while.
+/// Removes paths when the pipe ends without a word; what still ends in them may be writing, so it tries for a while.
 const SWEEP: &str = r#"
 trap '' INT TERM HUP
 IFS= read -r _ && exit
-for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1" && exit; sleep 0.2; done
+for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$@" && exit; sleep 0.2; done
 "#;
 
 /// A process by its number and its start time in clock ticks since boot.
@@ -166,7 +166,7 @@ impl Drop for Leashed {
     }
 }
 
-/// Removes a folder when we end, however we end, or when this is dropped; unless it is kept.
+/// Removes files and folders when we end, however we end, or when this is dropped; unless they are kept.
 #[derive(Debug)]
 pub struct Sweep {
     child: Child,
@@ -174,12 +174,12 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// Watches over a folder.
-    pub fn over(folder: &Path) -> std::io::Result<Sweep> {
+    /// Watches over paths, which must be absolute; they need not exist yet.
+    pub fn over<P: AsRef<OsStr>>(paths: impl IntoIterator<Item = P>) -> std::io::Result<Sweep> {
         let (reader, leash) = std::io::pipe()?;
         let child = Command::new("/bin/sh")
             .args(["-c", SWEEP, "sweep"])
-            .arg(folder)
+            .args(paths)
             .current_dir("/")
             .stdin(Stdio::from(reader))
             .stdout(Stdio::null())
@@ -192,7 +192,7 @@ impl Sweep {
         })
     }
 
-    /// Leaves the folder where it is.
+    /// Leaves everything where it is.
     pub fn keep(mut self) -> std::io::Result<()> {
         if let Some(mut leash) = self.leash.take() {
             leash.write_all(b"stay\n")?;
@@ -297,9 +297,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("a folder");
         std::fs::create_dir_all(folder.join("deep")).unwrap();
-        Sweep::over(&folder).unwrap().keep().unwrap();
+        Sweep::over([&folder]).unwrap().keep().unwrap();
         assert!(folder.exists());
-        drop(Sweep::over(&folder).unwrap());
+        drop(Sweep::over([&folder]).unwrap());
         assert!(!folder.exists());
     }
 }

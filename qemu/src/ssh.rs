@@ -116,13 +116,31 @@ impl Ssh {
 
     /// Runs a command and gives back how it ended, whatever that was.
     pub fn output(&self, command: &str, input: &[u8], deadline: Duration) -> Result<Output, SshError> {
+        self.call(&["-T", "127.0.0.1", "--", command], command, input, deadline)
+    }
+
+    /// Sends `input` through the machine to `address` (a `host:port` as the machine reaches it), and returns what comes
+    /// back until the other side closes.
+    pub fn through(&self, address: &str, input: &[u8], deadline: Duration) -> Result<String, SshError> {
+        let command = format!("-W {address}");
+        self.call(&["-W", address, "127.0.0.1"], &command, input, deadline)?
+            .success(command, self.port)
+    }
+
+    fn call(
+        &self,
+        args: &[&str],
+        command: &str,
+        input: &[u8],
+        deadline: Duration,
+    ) -> Result<Output, SshError> {
         let io = |source| SshError::Io {
             command: command.to_owned(),
             source,
         };
         let mut child = Command::new(tool::find("ssh")?)
             .args(self.options())
-            .args(["-T", "127.0.0.1", "--", command])
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -162,22 +180,29 @@ impl Ssh {
 
     /// Runs a command with an input; it must succeed. Returns its standard output.
     pub fn feed(&self, command: &str, input: &[u8], deadline: Duration) -> Result<String, SshError> {
-        let output = self.output(command, input, deadline)?;
-        if output.status.success() {
-            return Ok(output.stdout);
-        }
-        Err(SshError::Failed {
-            command: command.to_owned(),
-            port: self.port,
-            status: output.status,
-            said: format!("{}{}", output.stdout, output.stderr).trim().to_owned(),
-        })
+        self.output(command, input, deadline)?
+            .success(command.to_owned(), self.port)
     }
 
     /// Waits until a command succeeds; returns its standard output.
     pub fn wait_for(&self, condition: &str, command: &str, deadline: Duration) -> Result<String, WaitError> {
         wait_until(condition, deadline, || {
             self.run(command, deadline).map_err(|error| error.to_string())
+        })
+    }
+}
+
+impl Output {
+    fn success(self, command: String, port: u16) -> Result<String, SshError> {
+        if self.status.success() {
+            return Ok(self.stdout);
+        }
+        let said = format!("{}{}", self.stdout, self.stderr).trim().to_owned();
+        Err(SshError::Failed {
+            command,
+            port,
+            status: self.status,
+            said,
         })
     }
 }

@@ -41,7 +41,8 @@ fn package_of(name: &str) -> &'static str {
     match name {
         "qemu-system-x86_64" => "qemu-system-x86",
         "qemu-img" => "qemu-utils",
-        "ssh" | "ssh-keygen" => "openssh-client",
+        "ssh" | "ssh-keygen" | "ssh-agent" | "ssh-add" => "openssh-client",
+        "docker-registry" => "docker-registry",
         _ => "<the package that brings it>",
     }
 }

@@ -2,5 +2,18 @@
 //!
 //! Knows the product only as its users do: the image's files, its programs, SSH.
 
+pub mod bench;
+pub mod cluster;
+pub mod config;
+pub mod demo;
+pub mod fleetctl;
+pub mod host;
+pub mod layout;
 pub mod registry;
+pub mod service;
+pub mod state;
+pub mod steps;
 pub mod web_image;
+
+pub use cluster::{Cluster, Plan};
+pub use fleetctl::Fleetctl;

@@ -1,68 +1,74 @@
-//! A container registry on the host's loopback for the machines to pull from: Debian's `docker-registry`, started here
-//! and ended with [`Registry::stop`], and the upload of an image to it (distribution-spec: blobs, then the manifest).
-//!
-//! Never listens beyond 127.0.0.1.
+//! A container registry on the host's loopback for the machines to pull from: Debian's `docker-registry`, and the upload
+//! of an image to it (distribution-spec: blobs, then the manifest). Never listens beyond 127.0.0.1.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use corten_qemu::process::Process;
 
+use crate::host;
+use crate::service::Service;
 use crate::web_image::{MANIFEST_TYPE, WebImage};
 
-const START_DEADLINE: Duration = Duration::from_secs(20);
-
 /// A running registry.
+#[derive(Debug)]
 pub struct Registry {
-    /// The port on 127.0.0.1.
-    pub port: u16,
-    child: Child,
+    port: u16,
+    service: Service,
 }
 
 impl Registry {
-    /// Starts a registry that keeps its blobs, configuration and log in `dir`, on `port` of 127.0.0.1 (0: a free one).
+    /// Starts a registry that keeps its data in `dir` and its log at `log`, on `port` of 127.0.0.1 (0: a free one).
     ///
     /// # Errors
-    /// When `docker-registry` is not on the PATH, the port is in use, or it does not answer within 20 s.
-    pub fn start(dir: &Path, port: u16) -> Result<Registry> {
+    /// When `docker-registry` is missing, the port is in use, or it does not answer.
+    pub fn start(dir: &Path, log: &Path, port: u16) -> Result<Registry> {
+        let program = host::find_program("docker-registry")?;
         fs::create_dir_all(dir.join("data")).with_context(|| format!("creating {}", dir.display()))?;
-        let port = free_port(port)?;
+        let port = usable_port(port)?;
         let config = dir.join("config.yml");
         fs::write(&config, configuration(&dir.join("data"), port))
             .with_context(|| format!("writing {}", config.display()))?;
-        let log_path = dir.join("registry.log");
-        let log = File::create(&log_path).with_context(|| format!("writing {}", log_path.display()))?;
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context(
-                "starting docker-registry (Debian's package of that name must be installed or on the PATH)",
-            )?;
-        let mut registry = Registry { port, child };
-        registry.wait_until_it_answers(&log_path)?;
-        Ok(registry)
+        let url = format!("http://127.0.0.1:{port}/v2/");
+        let args = ["serve".as_ref(), config.as_os_str()];
+        let service = Service::start(&program, &args, dir, log, || {
+            ureq::get(&url)
+                .call()
+                .map(drop)
+                .map_err(|error| error.to_string())
+        })?;
+        Ok(Registry { port, service })
     }
 
-    /// The process id, for a later `down`.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Takes over a registry that was left running.
+    pub fn adopt(port: u16, process: Process) -> Registry {
+        Registry {
+            port,
+            service: Service::adopt(process),
+        }
     }
 
-    /// Ends the registry.
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends it.
     ///
     /// # Errors
-    /// When the process cannot be signalled or waited for.
-    pub fn stop(mut self) -> Result<()> {
-        self.child.kill().context("ending docker-registry")?;
-        self.child.wait().context("waiting for docker-registry to end")?;
-        Ok(())
+    /// When the process cannot be signalled.
+    pub fn stop(&mut self) -> Result<()> {
+        self.service.stop()
+    }
+
+    /// Lets it live on after us.
+    ///
+    /// # Errors
+    /// When its guard cannot be told.
+    pub fn release(self) -> Result<Process> {
+        self.service.release()
     }
 
     /// Uploads `image` as `name:tag`.
@@ -70,7 +76,8 @@ impl Registry {
     /// # Errors
     /// The registry's answer where it refuses a part.
     pub fn push(&self, name: &str, tag: &str, image: &WebImage) -> Result<()> {
-        let base = format!("http://127.0.0.1:{}/v2/{name}", self.port);
+        let host = format!("http://127.0.0.1:{}", self.port);
+        let base = format!("{host}/v2/{name}");
         for blob in &image.blobs {
             let begun = ureq::post(format!("{base}/blobs/uploads/"))
                 .send_empty()
@@ -78,7 +85,7 @@ impl Registry {
             let place = begun.headers().get("location").and_then(|v| v.to_str().ok());
             let place = place.context("the registry named no place for the upload")?;
             let place = if place.starts_with('/') {
-                format!("http://127.0.0.1:{}{place}", self.port)
+                format!("{host}{place}")
             } else {
                 place.into()
             };
@@ -94,30 +101,10 @@ impl Registry {
             .with_context(|| format!("uploading the manifest of {name}:{tag}"))?;
         Ok(())
     }
-
-    fn wait_until_it_answers(&mut self, log: &Path) -> Result<()> {
-        let deadline = Instant::now() + START_DEADLINE;
-        let url = format!("http://127.0.0.1:{}/v2/", self.port);
-        loop {
-            if ureq::get(&url).call().is_ok() {
-                return Ok(());
-            }
-            if let Some(status) = self.child.try_wait()? {
-                bail!("docker-registry ended with {status}; its log: {}", log.display());
-            }
-            if Instant::now() > deadline {
-                bail!(
-                    "docker-registry did not answer {url} within {START_DEADLINE:?}; its log: {}",
-                    log.display()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
 }
 
 /// `wanted` if nothing listens there, any free port for 0.
-fn free_port(wanted: u16) -> Result<u16> {
+fn usable_port(wanted: u16) -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", wanted)).with_context(|| {
         format!("port {wanted} of 127.0.0.1 is in use: end what listens there, or choose another")
     })?;

@@ -1,0 +1,396 @@
+//! A cluster of machines from one image: brought up, broken on purpose, left up or taken down. It ends with us, however
+//! we end, unless it is left up on purpose ([`crate::state`]).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use corten_qemu::process::Sweep;
+use corten_qemu::{
+    Accel, Boot, Control, GuestForward, Link, Machine, Port, Spec, Ssh, SwitchConfig, UserNet, console, disk,
+    ssh, tool, volume,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{self, Node, REGISTRY, Shared};
+use crate::host::{self, Image, Programs};
+use crate::layout::Layout;
+use crate::registry::Registry;
+use crate::service::Service;
+use crate::web_image;
+
+/// How long a machine may take from power to Ready, even when everything is emulated and busy.
+pub const READY_WITHIN: Duration = Duration::from_secs(240);
+/// How long an ordinary command on a machine may take.
+pub const COMMAND_WITHIN: Duration = Duration::from_secs(60);
+/// The web image's name in the registry.
+pub const WEB_IMAGE: &str = "paas-monitor";
+
+/// What a cluster is to be.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    /// How many machines; 1 to 200.
+    pub machines: u8,
+    /// Memory of each in MiB.
+    pub memory_mib: u32,
+    /// Virtual processors of each.
+    pub cpus: u8,
+    /// Size of each disk in bytes; `None` is the image's own.
+    pub disk_bytes: Option<u64>,
+    /// How long a silent machine counts as present, in seconds.
+    pub agent_ttl_s: u32,
+    /// Boot through UEFI from the disk rather than by the kernel directly.
+    pub firmware: bool,
+    /// Another cloud-config for some machines, by name.
+    pub user_data: BTreeMap<String, String>,
+    /// Another disk for all machines than the image's.
+    pub base_disk: Option<PathBuf>,
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            machines: 3,
+            memory_mib: 1024,
+            cpus: 1,
+            disk_bytes: Some(4 << 30),
+            agent_ttl_s: 5,
+            firmware: false,
+            user_data: BTreeMap::new(),
+            base_disk: None,
+        }
+    }
+}
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    pub(crate) layout: Layout,
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) switch: Service,
+    pub(crate) agent: Service,
+    pub(crate) registry: Registry,
+    pub(crate) sweep: Option<Sweep>,
+}
+
+impl Cluster {
+    /// Makes everything a cluster needs, all machines still off. `vm` is the `corten-vm` program.
+    pub fn prepare(plan: &Plan, image: &Image, vm: &Path, dir: &Path) -> Result<Cluster> {
+        if plan.machines == 0 || plan.machines > 200 {
+            bail!("a cluster has 1 to 200 machines, not {}", plan.machines);
+        }
+        host::check_tools()?;
+        let programs = Programs::beside(vm)?;
+        let layout = Layout::new(dir)?;
+        crate::state::refuse_running(&layout)?;
+        layout.prepare()?;
+        let nodes: Vec<Node> = (1..=plan.machines).map(Node::new).collect();
+        let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+        let sweep = Sweep::over(layout.passing(&names)).context("watching over the cluster's files")?;
+        link_programs(&layout, &programs)?;
+        let ssh_key = ssh::make_key(&layout.key(), "cluster")?;
+        let token = format!("cluster-{}", &web_image::digest(ssh_key.as_bytes())[7..19]);
+        let shared = Shared {
+            token,
+            ssh_key,
+            agent_ttl_s: plan.agent_ttl_s,
+            nodes,
+        };
+
+        let registry = Registry::start(&layout.registry(), &layout.dir().join("registry.log"), 0)?;
+        registry.push(WEB_IMAGE, "latest", &web_image::build(&host::static_busybox()?)?)?;
+        let agent = start_agent(&layout)?;
+        let mut machines = Vec::new();
+        for node in &shared.nodes {
+            let spec = machine_spec(plan, image, &layout, &programs, registry.port(), &shared, node)?;
+            machines.push(Machine::new(spec, &layout.machine(&node.name))?);
+        }
+        let switch = start_switch(&layout, &programs, &machines)?;
+        Ok(Cluster {
+            layout,
+            machines,
+            switch,
+            agent,
+            registry,
+            sweep: Some(sweep),
+        })
+    }
+
+    /// Turns on the power of all machines at once.
+    pub fn power_on_all(&mut self) -> Result<()> {
+        Accel::best(); // the trial, once, before the machines compete
+        for machine in &mut self.machines {
+            machine.power_on()?;
+        }
+        Ok(())
+    }
+
+    /// The machines' names, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.machines
+            .iter()
+            .map(|machine| machine.name().to_owned())
+            .collect()
+    }
+
+    /// Where everything of it lies.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The switch's control: cut, heal, delay and lose.
+    pub fn network(&self) -> Control {
+        Control::new(&self.layout.switch_control())
+    }
+
+    /// The host's registry.
+    pub fn registry(&mut self) -> &mut Registry {
+        &mut self.registry
+    }
+
+    /// One machine.
+    pub fn machine(&self, name: &str) -> Result<&Machine> {
+        let found = self.machines.iter().find(|machine| machine.name() == name);
+        found.ok_or_else(|| anyhow!("no machine {name:?}; there are {}", self.names().join(", ")))
+    }
+
+    /// One machine, to change its power.
+    pub fn machine_mut(&mut self, name: &str) -> Result<&mut Machine> {
+        let names = self.names().join(", ");
+        let found = self.machines.iter_mut().find(|machine| machine.name() == name);
+        found.ok_or_else(|| anyhow!("no machine {name:?}; there are {names}"))
+    }
+
+    /// How to reach a machine by SSH.
+    pub fn ssh(&self, name: &str) -> Result<Ssh> {
+        let port = self
+            .machine(name)?
+            .ssh_port()
+            .ok_or_else(|| anyhow!("{name} was never started"))?;
+        let (key, known_hosts) = (self.layout.key(), self.layout.known_hosts());
+        Ok(Ssh {
+            user: "core".to_owned(),
+            port,
+            key,
+            known_hosts,
+        })
+    }
+
+    /// Runs a command on a machine; it must succeed. Returns its standard output.
+    pub fn run(&self, name: &str, command: &str) -> Result<String> {
+        self.ssh(name)?
+            .run(command, COMMAND_WITHIN)
+            .with_context(|| format!("on {name}"))
+    }
+
+    /// Waits until a machine answers over SSH at all.
+    pub fn wait_reachable(&self, name: &str) -> Result<()> {
+        self.ssh(name)?
+            .wait_for(&format!("{name} to answer over SSH"), "true", READY_WITHIN)?;
+        Ok(())
+    }
+
+    /// Waits until a machine is Ready: its supervisor has joined a formed cluster and registered.
+    pub fn wait_ready(&self, name: &str) -> Result<()> {
+        // One session that waits inside the machine: under emulation each new session costs it a second.
+        let wait = "until systemctl is-active --quiet corten.service; do sleep 0.2; done";
+        self.ssh(name)?
+            .wait_for(&format!("{name} to be Ready"), wait, READY_WITHIN)?;
+        Ok(())
+    }
+
+    /// Waits until all machines are Ready; tells each one's time as it comes.
+    pub fn wait_all_ready(&self, told: impl Fn(&str, Duration) + Sync) -> Result<()> {
+        let start = Instant::now();
+        let names = self.names();
+        std::thread::scope(|scope| {
+            let waiting: Vec<_> = names
+                .iter()
+                .map(|name| {
+                    let told = &told;
+                    scope.spawn(move || self.wait_ready(name).map(|()| told(name, start.elapsed())))
+                })
+                .collect();
+            waiting.into_iter().try_for_each(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|_| Err(anyhow!("waiting for a machine panicked")))
+            })
+        })
+    }
+
+    /// What no healthy machine says on its console, by machine.
+    pub fn findings(&self) -> Vec<(String, console::Finding)> {
+        let of = |machine: &Machine| {
+            let name = machine.name().to_owned();
+            console::check(&machine.console())
+                .into_iter()
+                .map(move |finding| (name.clone(), finding))
+        };
+        self.machines.iter().flat_map(of).collect()
+    }
+
+    /// Writes each reachable machine's journal beside its console's log, for whoever asks what happened.
+    pub fn save_journals(&self) {
+        for machine in self.machines.iter().filter(|machine| machine.is_running()) {
+            let path = self.layout.journals().join(format!("{}.txt", machine.name()));
+            let journal = self.ssh(machine.name()).and_then(|ssh| {
+                Ok(ssh.run("sudo journalctl --no-pager -o short-monotonic", COMMAND_WITHIN)?)
+            });
+            let text = journal.unwrap_or_else(|error| format!("no journal: {error:#}\n"));
+            if let Err(error) = std::fs::write(&path, text) {
+                eprintln!("cannot write {}: {error}", path.display());
+            }
+        }
+    }
+
+    /// Ends every machine and helper, and removes what passes.
+    pub fn down(mut self) -> Result<()> {
+        let mut result = Ok(());
+        for machine in &mut self.machines {
+            result = result.and(
+                machine
+                    .power_cut()
+                    .with_context(|| format!("ending {}", machine.name())),
+            );
+        }
+        for service in [&mut self.switch, &mut self.agent] {
+            result = result.and(service.stop());
+        }
+        result = result.and(self.registry.stop());
+        let names = self.names();
+        match self.sweep.take() {
+            Some(sweep) => drop(sweep),
+            None => drop(Sweep::over(self.layout.passing(&names))?),
+        }
+        result
+    }
+}
+
+/// The product's clients under the names they answer to.
+fn link_programs(layout: &Layout, programs: &Programs) -> Result<()> {
+    for name in ["fleetctl", "etcdctl"] {
+        std::os::unix::fs::symlink(&programs.corten, layout.bin().join(name))
+            .with_context(|| format!("linking {name} in {}", layout.bin().display()))?;
+    }
+    Ok(())
+}
+
+fn machine_spec(
+    plan: &Plan,
+    image: &Image,
+    layout: &Layout,
+    programs: &Programs,
+    registry_port: u16,
+    shared: &Shared,
+    node: &Node,
+) -> Result<Spec> {
+    let own = |suffix: &str| layout.disks().join(format!("{}.{suffix}", node.name));
+    let base = plan.base_disk.clone().unwrap_or_else(|| image.disk());
+    let user_data = plan.user_data.get(&node.name).cloned();
+    let files = BTreeMap::from([
+        (
+            "openstack/latest/user_data".to_owned(),
+            user_data
+                .unwrap_or_else(|| config::cloud_config(shared, node))
+                .into_bytes(),
+        ),
+        (
+            "openstack/latest/network_data.json".to_owned(),
+            config::network_data(node).into_bytes(),
+        ),
+    ]);
+    let boot = if plan.firmware {
+        let (code, template) = host::firmware()?;
+        let vars = own("vars.fd");
+        std::fs::copy(&template, &vars).with_context(|| format!("copying {}", template.display()))?;
+        Boot::Firmware { code, vars }
+    } else {
+        Boot::Kernel {
+            kernel: image.kernel(),
+            initrd: image.initramfs(),
+            cmdline: image.cmdline()?,
+        }
+    };
+    let to_registry = GuestForward {
+        guest: REGISTRY.to_owned(),
+        command: vec![
+            programs.vm.display().to_string(),
+            "forward".to_owned(),
+            format!("127.0.0.1:{registry_port}"),
+        ],
+    };
+    Ok(Spec {
+        name: node.name.clone(),
+        cpus: plan.cpus,
+        memory_mib: plan.memory_mib,
+        boot,
+        disks: vec![
+            disk::overlay(&base, &own("qcow2"), plan.disk_bytes)?,
+            volume::fat(&own("config"), "config-2", &files)?,
+        ],
+        links: vec![Link { mac: node.link_mac() }],
+        user_net: Some(UserNet {
+            mac: node.user_mac(),
+            ssh_port: 0,
+            forwards: vec![to_registry],
+        }),
+        fw_cfg: vec![],
+        second_serial: false,
+        accel: None,
+    })
+}
+
+fn start_switch(layout: &Layout, programs: &Programs, machines: &[Machine]) -> Result<Service> {
+    let port = |machine: &Machine| Port {
+        name: machine.name().to_owned(),
+        socket: machine.folder().join(corten_qemu::args::link_socket(0)),
+    };
+    let config = SwitchConfig {
+        ports: machines.iter().map(port).collect(),
+        control: layout.switch_control(),
+        seed: 1,
+    };
+    let path = layout.switch_config();
+    std::fs::write(&path, serde_json::to_vec_pretty(&config)?)
+        .with_context(|| format!("writing {}", path.display()))?;
+    let control = Control::new(&layout.switch_control());
+    let args = ["switch".as_ref(), path.as_os_str()];
+    Service::start(
+        &programs.vm,
+        &args,
+        layout.dir(),
+        &layout.dir().join("switch.log"),
+        || control.counts().map(drop).map_err(|error| error.to_string()),
+    )
+}
+
+/// An SSH agent with the cluster's key alone, for the clients that tunnel through SSH.
+fn start_agent(layout: &Layout) -> Result<Service> {
+    let socket = layout.agent_socket();
+    let log = layout.dir().join("ssh-agent.log");
+    let agent = Service::start(
+        &tool::find("ssh-agent")?,
+        &["-D", "-a", socket],
+        layout.dir(),
+        &log,
+        || {
+            if layout.dir().join(socket).exists() {
+                Ok(())
+            } else {
+                Err("no socket yet".to_owned())
+            }
+        },
+    )?;
+    let mut add = std::process::Command::new(tool::find("ssh-add")?);
+    add.arg("-q")
+        .arg(layout.key())
+        .env("SSH_AUTH_SOCK", socket)
+        .current_dir(layout.dir());
+    let added = add.output().context("running ssh-add")?;
+    if !added.status.success() {
+        bail!("ssh-add: {}", String::from_utf8_lossy(&added.stderr).trim());
+    }
+    Ok(agent)
+}
