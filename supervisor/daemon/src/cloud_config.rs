@@ -40,7 +40,10 @@ const URL_UNIT: &str = "corten-cloudinit-url.service";
 
 /// Runs the program; `args` are those after `cloud-init`.
 pub fn main(args: Vec<OsString>) -> ExitCode {
-    let words: Vec<&str> = args.iter().map(|arg| arg.to_str().unwrap_or("\u{fffd}")).collect();
+    let words: Vec<&str> = args
+        .iter()
+        .map(|arg| arg.to_str().unwrap_or("\u{fffd}"))
+        .collect();
     let say = Say::for_this_process();
     let good = match words.as_slice() {
         ["apply"] => apply(&say),
@@ -58,7 +61,11 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// The pass of early boot.
@@ -106,7 +113,11 @@ fn validate(file: &Path) -> ExitCode {
         Ok(text) => {
             let report = user_data::report(&text);
             print!("{report}");
-            if report.entries.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if report.entries.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(why) => {
             eprintln!("corten cloud-init: cannot read {}: {why}", file.display());

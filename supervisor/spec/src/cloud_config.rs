@@ -9,7 +9,9 @@
 //! Nothing here reads or writes anything: the daemon's `cloud_config` finds the datasource, states the facts, and
 //! carries out the steps. A bad value costs the entry it stands in and is named with its line, never the machine.
 
+pub mod accounts;
 pub mod checks;
+pub mod cmdline;
 pub mod config;
 pub mod decode;
 pub mod encoding;

@@ -95,8 +95,7 @@ pub fn hostname(text: &str) -> bool {
     text.len() <= 64 && text.split('.').all(label)
 }
 
-/// A name useradd(8) takes: `[a-z_][a-z0-9_-]*`, with a `$` allowed at the end, at most 32 bytes; upper case is let
-/// through, because useradd decides about it.
+/// A user name: `[a-z_][a-z0-9_-]*`, with a `$` allowed at the end, at most 32 bytes.
 pub fn user_name(text: &str) -> bool {
     let body = text.strip_suffix('$').unwrap_or(text);
     let first = body

@@ -6,8 +6,7 @@
 //!
 //! Refuses paths below /usr, relative paths, and names that would become options or other files.
 
-use std::collections::BTreeSet;
-
+use super::accounts::{Accounts, NewUser};
 use super::checks;
 use super::config::{CloudConfig, Located};
 use super::metadata::Metadata;
@@ -30,10 +29,8 @@ pub struct Facts {
     pub network: Network,
     /// The addresses that were filled in, for /etc/environment.
     pub addresses: Addresses,
-    /// Users there are.
-    pub users: BTreeSet<String>,
-    /// Groups there are.
-    pub groups: BTreeSet<String>,
+    /// Users and groups there are.
+    pub accounts: Accounts,
     /// The machine's name so far.
     pub hostname: String,
     /// `/etc/coreos/update.conf`, else `/usr/share/coreos/update.conf`, else nothing.
@@ -49,13 +46,8 @@ pub struct Facts {
 pub enum Step {
     /// Name the machine, now and for the next boot.
     Hostname(String),
-    /// useradd(8) with these arguments, the name last.
-    CreateUser {
-        /// The name.
-        name: String,
-        /// All arguments.
-        arguments: Vec<String>,
-    },
+    /// Make a user, and the home folder where that is wanted.
+    CreateUser(NewUser),
     /// Set the hash of a user's password.
     Password {
         /// Whose.
@@ -141,16 +133,12 @@ impl Step {
 
 /// Decides what to do.
 pub fn plan(config: &CloudConfig, facts: &Facts) -> Plan {
-    // A new user brings a group of its own, which another may be in.
-    let mut facts = facts.clone();
-    facts
-        .groups
-        .extend(config.users.iter().map(|user| user.value.name.clone()));
-    let facts = &facts;
     let mut plan = Plan::default();
     let hostname = plan_hostname(config, facts, &mut plan);
+    let mut named: Vec<&str> = Vec::new();
     for user in &config.users {
-        users::plan_user(user, facts, &mut plan);
+        users::plan_user(user, &named, facts, &mut plan);
+        named.push(&user.value.name);
     }
     users::plan_core_keys(config, facts, &mut plan);
     for file in &config.write_files {

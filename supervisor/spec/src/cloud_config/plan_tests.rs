@@ -8,8 +8,16 @@ use super::*;
 fn facts() -> Facts {
     Facts {
         source: "config-drive".to_owned(),
-        users: ["root", "core"].map(str::to_owned).into(),
-        groups: ["sudo", "docker"].map(str::to_owned).into(),
+        accounts: Accounts {
+            passwd: "core:x:500:500::/home/core:/bin/bash
+"
+            .to_owned(),
+            group: "sudo:x:27:
+docker:x:998:
+"
+            .to_owned(),
+            ..Accounts::default()
+        },
         hostname: "localhost".to_owned(),
         ..Facts::default()
     }
@@ -87,25 +95,29 @@ fn metadata_fills_what_the_text_leaves_open() {
 #[test]
 fn users_new_and_known() {
     let plan = planned(
-        "users:\n  - name: elroy\n    passwd: $6$h\n    gecos: El Roy\n    groups: [sudo, nosuch, other]\n    \
-         ssh-authorized-keys: [k]\n  - name: other\n    system: true\n    shell: /bin/sh\n  - name: core\n    passwd: x\n    gecos: \
+        "users:\n  - name: elroy\n    passwd: $6$h\n    gecos: El Roy\n    groups: [sudo, nosuch]\n    \
+         ssh-authorized-keys: [k]\n  - name: other\n    groups: [elroy]\n    system: true\n    shell: /bin/sh\n  - name: core\n    passwd: x\n    gecos: \
          ignored\n  - gecos: nobody\n  - name: -rf\n",
         &facts(),
     );
-    let arguments: Vec<String> = plan
+    let new: Vec<&NewUser> = plan
         .steps
         .iter()
         .filter_map(|step| match &step.value {
-            Step::CreateUser { arguments, .. } => Some(arguments.join(" ")),
+            Step::CreateUser(new) => Some(new),
             _ => None,
         })
         .collect();
+    assert_eq!(new.len(), 2);
+    assert_eq!((new[0].name.as_str(), new[0].gecos.as_str()), ("elroy", "El Roy"));
     assert_eq!(
-        arguments,
-        [
-            "--password * --comment El Roy --groups sudo,other --shell /bin/bash --create-home elroy",
-            "--password * --shell /bin/sh --no-create-home --system other"
-        ]
+        (new[0].groups.join(","), new[1].groups.join(",")),
+        ("sudo".into(), "elroy".into())
+    );
+    assert!(new[0].create_home && !new[1].create_home && new[1].system);
+    assert_eq!(
+        (new[0].shell.as_str(), new[1].shell.as_str()),
+        ("/bin/bash", "/bin/sh")
     );
     let passwords = plan
         .steps

@@ -1,13 +1,18 @@
-//! The part of the plan that concerns users: new ones with useradd(8)'s arguments, passwords and keys.
+//! The part of the plan that concerns users: new ones, passwords and keys.
 //!
-//! Of a user there is already, only the password and the keys are set. Danger: names and values become arguments of a
-//! program that runs as root, so a name that could be an option is refused.
+//! Of a user there is already, only the password and the keys are set. A group there is not costs the membership, not
+//! the user: whoever can log in can mend the rest.
 
+use super::super::accounts::NewUser;
 use super::super::checks;
 use super::super::config::{CloudConfig, Located, User};
 use super::{Facts, Plan, Step};
 
-pub(super) fn plan_user(user: &Located<User>, facts: &Facts, plan: &mut Plan) {
+/// What a user gets who asks for nothing.
+const SHELL: &str = "/bin/bash";
+
+/// The steps for one entry of `users`; `named` are the users before it, each of whom brings a group.
+pub(super) fn plan_user(user: &Located<User>, named: &[&str], facts: &Facts, plan: &mut Plan) {
     let (line, user) = (user.line, &user.value);
     if user.name.is_empty() {
         plan.report.warning(line, "user without name is skipped");
@@ -24,93 +29,72 @@ pub(super) fn plan_user(user: &Located<User>, facts: &Facts, plan: &mut Plan) {
             format!("keys of {} are not fetched from the network", user.name),
         );
     }
-    if !facts.users.contains(&user.name) {
-        let arguments = useradd(line, user, facts, plan);
+    if facts.accounts.user(&user.name).is_none() {
+        let new = new_user(line, user, named, facts, plan);
+        plan.push(line, Step::CreateUser(new));
+    }
+    if !user.passwd.is_empty() {
         plan.push(
             line,
-            Step::CreateUser {
-                name: user.name.clone(),
-                arguments,
+            Step::Password {
+                user: user.name.clone(),
+                hash: user.passwd.clone(),
             },
         );
     }
-    if !user.passwd.is_empty() {
-        match user.passwd.contains([':', '\n']) {
-            true => plan
-                .report
-                .error(line, format!("passwd of {} is not a hash", user.name)),
-            false => plan.push(
-                line,
-                Step::Password {
-                    user: user.name.clone(),
-                    hash: user.passwd.clone(),
-                },
-            ),
-        }
-    }
     if !user.ssh_authorized_keys.is_empty() {
-        let (user, set, keys) = (
-            user.name.clone(),
-            facts.source.clone() + " user",
-            user.ssh_authorized_keys.clone(),
+        let set = format!("{} user", facts.source);
+        let keys = user.ssh_authorized_keys.clone();
+        plan.push(
+            line,
+            Step::AuthorizeKeys {
+                user: user.name.clone(),
+                set,
+                keys,
+            },
         );
-        plan.push(line, Step::AuthorizeKeys { user, set, keys });
     }
 }
 
-/// The arguments for useradd(8): a locked password, because hashes do not belong on a command line.
-fn useradd(line: usize, user: &User, facts: &Facts, plan: &mut Plan) -> Vec<String> {
-    let mut out = vec!["--password".to_owned(), "*".to_owned()];
-    let mut option = |name: &str, value: &str| out.extend([name.to_owned(), value.to_owned()]);
-    if !user.gecos.is_empty() {
-        option("--comment", &user.gecos);
-    }
-    if !user.homedir.is_empty() {
-        option("--home-dir", &user.homedir);
-    }
-    if !user.primary_group.is_empty() {
-        option("--gid", &user.primary_group);
-    }
-    let (known, unknown): (Vec<&String>, Vec<&String>) = user
+fn new_user(line: usize, user: &User, named: &[&str], facts: &Facts, plan: &mut Plan) -> NewUser {
+    let mut there_is = |group: &String| {
+        let found = facts.accounts.group_number(group).is_some() || named.contains(&group.as_str());
+        if !found {
+            let why = format!("user {}: there is no group {group:?}; left out", user.name);
+            plan.report.error(line, why);
+        }
+        found
+    };
+    let primary = Some(&user.primary_group).filter(|group| !group.is_empty());
+    let number = primary.is_some_and(|group| group.parse::<u32>().is_ok());
+    let primary_group = primary.filter(|group| number || there_is(group)).cloned();
+    let groups = user
         .groups
         .iter()
-        .partition(|group| facts.groups.contains(*group));
-    for group in unknown {
-        plan.report.error(
-            line,
-            format!("user {}: there is no group {group:?}; left out", user.name),
-        );
-    }
-    if !known.is_empty() {
-        option(
-            "--groups",
-            &known.into_iter().cloned().collect::<Vec<_>>().join(","),
-        );
-    }
-    let shell = if user.shell.is_empty() {
-        "/bin/bash"
-    } else {
-        &user.shell
+        .filter(|group| there_is(group))
+        .cloned()
+        .collect();
+    let or = |given: &str, default: String| {
+        if given.is_empty() {
+            default
+        } else {
+            given.to_owned()
+        }
     };
-    option("--shell", shell);
-    let home = !user.no_create_home && !user.system;
-    let flags = [
-        (home, "--create-home"),
-        (!home, "--no-create-home"),
-        (user.no_user_group, "--no-user-group"),
-        (user.system, "--system"),
-        (user.no_log_init, "--no-log-init"),
-    ];
-    out.extend(
-        flags
-            .iter()
-            .filter(|(on, _)| *on)
-            .map(|(_, flag)| (*flag).to_owned()),
-    );
-    out.push(user.name.clone());
-    out
+    NewUser {
+        name: user.name.clone(),
+        gecos: user.gecos.clone(),
+        home: or(&user.homedir, format!("/home/{}", user.name)),
+        shell: or(&user.shell, SHELL.to_owned()),
+        primary_group: primary_group.unwrap_or_default(),
+        groups,
+        no_user_group: user.no_user_group,
+        system: user.system,
+        create_home: !user.no_create_home && !user.system,
+    }
 }
 
+/// The keys of the user `core`: the text's own and the datasource's.
 pub(super) fn plan_core_keys(config: &CloudConfig, facts: &Facts, plan: &mut Plan) {
     let own = config.ssh_authorized_keys.iter().map(|key| key.value.clone());
     let keys: Vec<String> = own.chain(facts.metadata.public_keys.iter().cloned()).collect();
