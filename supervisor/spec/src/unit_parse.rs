@@ -142,11 +142,11 @@ fn option(section: &str, lines: &[&str], mut at: usize) -> Result<(UnitOption, u
     Ok((option, at))
 }
 
-/// Trims, but keeps the newline of a continuation that leads to a blank line: without it the next line printed would
-/// be swallowed by the backslash.
+/// Trims, but gives a value that ends in a backslash a newline of its own: without it the next line printed would be
+/// swallowed. (go-systemd does so for a continuation that leads to a blank line, not for `\` before blanks or at the end.)
 fn trim_value(value: &str) -> String {
     let trimmed = value.trim();
-    if value.ends_with('\n') {
+    if value.ends_with('\n') || trimmed.ends_with('\\') {
         format!("{trimmed}\n")
     } else {
         trimmed.to_owned()
@@ -156,6 +156,8 @@ fn trim_value(value: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn options(text: &str) -> Vec<(String, String, String)> {
@@ -194,7 +196,7 @@ mod tests {
                 &[("A", "b", "one \\\n# two"), ("A", "c", "d")],
             ),
             ("[A]\nb=one \\\n\nc=d", &[("A", "b", "one \\\n"), ("A", "c", "d")]),
-            ("[A]\nb=end\\", &[("A", "b", "end\\")]),
+            ("[A]\nb=end\\", &[("A", "b", "end\\\n")]),
             (
                 "[A]\nb=x=y\n[B]\nc=\"q\"",
                 &[("A", "b", "x=y"), ("B", "c", "\"q\"")],
@@ -226,5 +228,37 @@ mod tests {
         let error = UnitFile::parse(&format!("{longest}x\nc=d")).unwrap_err();
         assert_eq!(error.to_string(), "line too long (max 2048 bytes)");
         assert_eq!(error.line(), 2);
+    }
+
+    fn any_text() -> impl Strategy<Value = String> {
+        let line = prop_oneof![
+            "\\[[A-Za-z-]{0,8}\\] ?",
+            "[A-Za-z-]{0,8} ?= ?[ -~]{0,12}",
+            "[A-Za-z]{1,4}=[a-z ]{0,6}\\\\ {0,1}",
+            "[#;][ -~]{0,8}",
+            "[ \t]{0,3}",
+            "[ -~äß]{0,10}",
+        ];
+        prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_printed_is_read_again(text in any_text()) {
+            let Ok(file) = UnitFile::parse(&text) else { return Ok(()) };
+            let printed = file.to_string();
+            let again = UnitFile::parse(&printed).map_err(|e| TestCaseError::fail(format!("{e} in {printed:?}")))?;
+            prop_assert_eq!(again.to_string(), printed);
+            let grouped = |file: &UnitFile| {
+                let mut options = file.options.clone();
+                let sections: Vec<String> = file.sections().into_iter().map(str::to_owned).collect();
+                options.sort_by_key(|o| sections.iter().position(|s| *s == o.section));
+                options
+            };
+            prop_assert_eq!(grouped(&again), grouped(&file));
+            prop_assert_eq!(again.hash(), file.hash());
+        }
     }
 }
