@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Words of the kernel command line after the root hash, for every way to boot.
-const COMMON: &str = "panic=10 audit=0 quiet";
+const COMMON: &str = "panic=10 audit=0 lsm=lockdown,yama,landlock quiet";
 /// Further words of the unified kernel image, where nobody can add any: both consoles, and after a failure a restart,
 /// so that the boot loader's counting reaches the other slot.
 const UKI_ONLY: &str = "console=ttyS0,115200n8 console=tty0 corten.onfail=reboot";
@@ -37,13 +37,18 @@ pub fn initramfs(base: &Path, release: &str, init: &Path, epoch: u64, out: &Path
     for path in &paths {
         list += &format!("load {}\n", file_name(path));
     }
-    for module in rules::boot_modules_by_alias() {
-        let needs = dependencies.closure(module);
-        let files: Vec<String> = needs.iter().map(|p| file_name(p)).collect();
-        for alias in modules::aliases(&aliases, module) {
-            list += &format!("if {alias} {}\n", files.join(" "));
+    for (word, modules) in [
+        ("want", rules::boot_modules_wanted()),
+        ("if", rules::boot_modules_by_alias()),
+    ] {
+        for module in modules {
+            let needs = dependencies.closure(module);
+            let files: Vec<String> = needs.iter().map(|p| file_name(p)).collect();
+            for alias in modules::aliases(&aliases, module) {
+                list += &format!("{word} {alias} {}\n", files.join(" "));
+            }
+            paths.extend(needs);
         }
-        paths.extend(needs);
     }
     paths.sort();
     paths.dedup();

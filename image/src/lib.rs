@@ -235,6 +235,7 @@ fn make_initramfs(
         .file(init)?
         .text(&epoch.to_string())
         .list(rules::boot_modules())
+        .list(rules::boot_modules_wanted())
         .list(rules::boot_modules_by_alias());
     steps.cached("initramfs", "packing /init and its modules", &digest, |dir| {
         fs::copy(init, dir.join("init"))?;

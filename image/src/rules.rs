@@ -67,7 +67,12 @@ pub fn boot_modules() -> Vec<&'static str> {
     items(include_str!("../lists/boot-modules"))
 }
 
-/// Kernel modules /init loads when a device asks for them.
+/// Kernel modules /init loads at once when a device asks for them.
+pub fn boot_modules_wanted() -> Vec<&'static str> {
+    items(include_str!("../lists/boot-modules-wanted"))
+}
+
+/// Kernel modules /init loads when a device asks for them and the disk is not found without.
 pub fn boot_modules_by_alias() -> Vec<&'static str> {
     items(include_str!("../lists/boot-modules-by-alias"))
 }
@@ -112,7 +117,7 @@ mod tests {
     #[test]
     fn what_boots_also_stays() {
         let stays = modules();
-        for module in boot_modules().into_iter().chain(boot_modules_by_alias()) {
+        for module in [boot_modules(), boot_modules_wanted(), boot_modules_by_alias()].concat() {
             assert!(stays.contains(&module), "{module} is loaded at boot but not kept");
         }
     }

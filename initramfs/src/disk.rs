@@ -87,7 +87,6 @@ pub fn wait_for(settings: &Settings, modules: &mut Modules) -> Result<Disk, Disk
     let deadline = Instant::now() + settings.disk_timeout;
     let seconds = settings.disk_timeout.as_secs();
     let disk = loop {
-        modules.load_for_hardware();
         let (found, seen) = look(wanted);
         match found {
             Some(disk) => break disk,
@@ -100,8 +99,9 @@ pub fn wait_for(settings: &Settings, modules: &mut Modules) -> Result<Disk, Disk
                     seen,
                 });
             }
-            None => thread::sleep(POLL),
+            None => modules.load_for_hardware(),
         }
+        thread::sleep(POLL);
     };
     for p in disk.table.partitions() {
         while disk.node(p.number).is_none() {

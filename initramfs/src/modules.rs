@@ -3,7 +3,8 @@
 //! The image builder resolves dependencies and leaves `/modules/list`:
 //! ```text
 //! load FILE                     always, in this order
-//! if PATTERN FILE [FILE..]      these, in this order, when a device's modalias matches PATTERN (* ? [..])
+//! want PATTERN FILE [FILE..]    at once, in this order, when a device's modalias matches PATTERN (* ? [..])
+//! if PATTERN FILE [FILE..]      the same, but only while the disk is not found without
 //! ```
 //! Refuses: to judge. A module that does not load (no such hardware) is noted and the boot goes on; a disk that then
 //! does not appear is named by [`crate::disk`].
@@ -24,6 +25,7 @@ const BUSES: [&str; 6] = ["pci", "virtio", "vmbus", "xen", "scsi", "acpi"];
 #[derive(Debug, PartialEq, Eq)]
 enum Line<'a> {
     Load(&'a str),
+    Want(&'a str, Vec<&'a str>),
     If(&'a str, Vec<&'a str>),
 }
 
@@ -35,13 +37,18 @@ pub struct Modules {
 }
 
 impl Modules {
-    /// Reads the list and loads what is always needed.
+    /// Reads the list and loads what is always needed or wanted.
     pub fn load_always() -> Self {
         let list = fs::read_to_string(format!("{FOLDER}/list")).unwrap_or_default();
         let mut tried = BTreeSet::new();
+        let aliases = modaliases();
         for line in list.lines().filter_map(parse_line) {
-            if let Line::Load(file) = line {
-                load(file, &mut tried);
+            match line {
+                Line::Load(file) => load(file, &mut tried),
+                Line::Want(pattern, files) if asked_for(pattern, &aliases) => {
+                    files.iter().for_each(|f| load(f, &mut tried));
+                }
+                Line::Want(..) | Line::If(..) => {}
             }
         }
         Self { list, tried }
@@ -54,7 +61,7 @@ impl Modules {
             let before = self.tried.len();
             for line in self.list.lines().filter_map(parse_line) {
                 if let Line::If(pattern, files) = line
-                    && aliases.iter().any(|a| matches(pattern.as_bytes(), a.as_bytes()))
+                    && asked_for(pattern, &aliases)
                 {
                     files.iter().for_each(|f| load(f, &mut self.tried));
                 }
@@ -113,9 +120,14 @@ fn parse_line(line: &str) -> Option<Line<'_>> {
     let mut words = line.split_ascii_whitespace();
     match words.next()? {
         "load" => words.next().map(Line::Load),
+        "want" => Some(Line::Want(words.next()?, words.collect())),
         "if" => Some(Line::If(words.next()?, words.collect())),
         _ => None,
     }
+}
+
+fn asked_for(pattern: &str, aliases: &BTreeSet<String>) -> bool {
+    aliases.iter().any(|a| matches(pattern.as_bytes(), a.as_bytes()))
 }
 
 /// Matches as fnmatch does: `*`, `?` and `[..]` with ranges.
@@ -161,6 +173,7 @@ mod tests {
             parse_line("if virtio:d00000008v* b.ko c.ko"),
             Some(Line::If("virtio:d00000008v*", vec!["b.ko", "c.ko"]))
         );
+        assert_eq!(parse_line("want a* b.ko"), Some(Line::Want("a*", vec!["b.ko"])));
         assert_eq!(parse_line(""), None);
     }
 

@@ -4,7 +4,6 @@
 60-cdrom_id.rules
 60-input-id.rules
 60-persistent-storage.rules
-64-ext4.rules
 70-power-switch.rules
 73-special-net-names.rules
 80-drivers.rules
