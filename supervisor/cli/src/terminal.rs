@@ -22,6 +22,11 @@ pub(crate) fn tell(text: impl AsRef<str>) {
     put(&mut io::stderr().lock(), text.as_ref(), "\n");
 }
 
+/// Puts `text` on the terminal's current line of standard error, in the place of what stood there.
+pub(crate) fn tell_over(text: &str) {
+    put(&mut io::stderr().lock(), "\r\x1b[K", text);
+}
+
 /// Whether somebody watches standard error.
 pub(crate) fn is_watched() -> bool {
     io::stderr().is_terminal()

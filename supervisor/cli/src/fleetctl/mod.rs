@@ -1,10 +1,121 @@
-//! fleetctl: being built.
+//! fleetctl: fleet's command line for Corten's units and machines; commands, flags, output and exit codes are a
+//! contract (`fleet.md` section 1), its defects are not (the README lists the differences).
+//!
+//! Exit codes: 0 done, 1 not done, 2 wrong arguments; status, journal and ssh end as the program they ran there.
+//! Refuses to do: anything the API or SSH does not offer; it never talks to the store behind them.
+
+mod api;
+mod arguments;
+mod bring_up;
+mod fault;
+mod follow;
+mod forward;
+mod lists;
+mod look;
+mod progress;
+mod remote;
+mod resolve;
+mod settings;
+mod ssh;
+mod table;
+mod take_down;
+mod wait;
+mod wire;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::ArgMatches;
+
+use crate::go;
+use crate::terminal::{say, tell};
+use fault::Failure;
+use remote::Machines;
+use resolve::Verb;
+use settings::Settings;
+
 /// Runs fleetctl; `args[0]` is the name it was called under.
-pub fn main(_args: Vec<OsString>) -> ExitCode {
-    crate::terminal::tell("fleetctl is not built yet");
-    ExitCode::FAILURE
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let matches = match arguments::command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => error.exit(),
+    };
+    match run(&matches) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            tell(&failure.text);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(matches: &ArgMatches) -> Result<u8, Failure> {
+    if go::switch_on(matches, "version") {
+        return version();
+    }
+    let Some((name, command)) = matches.subcommand() else {
+        arguments::command().print_help().ok();
+        return Ok(0);
+    };
+    match name {
+        "version" => version(),
+        "fd-forward" => forward::run(command.get_one::<String>("socket").map_or("", String::as_str)),
+        "verify" => {
+            let text = "WARNING: The signed/verified units feature is DEPRECATED and cannot be used.";
+            Err(Failure {
+                text: text.to_owned(),
+                code: 2,
+            })
+        }
+        _ => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+            runtime.block_on(run_with_api(&Settings::read(command)?, name, command))
+        }
+    }
+}
+
+async fn run_with_api(settings: &Settings, name: &str, command: &ArgMatches) -> Result<u8, Failure> {
+    settings.check_reachable()?;
+    if settings.ssh.tunnel.is_some() {
+        remote::prepare(&settings.ssh);
+    }
+    let mut api = settings.api();
+    let api = &mut api;
+    let port = command.try_get_one::<u16>("ssh-port").ok().flatten().copied();
+    let machines = Machines::new(&settings.ssh, port);
+    match name {
+        "list-machines" => lists::machines(api, command).await.map(|()| 0),
+        "list-units" => lists::units(api, command).await.map(|()| 0),
+        "list-unit-files" => lists::unit_files(api, command).await.map(|()| 0),
+        "submit" => bring_up::run(api, Verb::Submit, command).await,
+        "load" => bring_up::run(api, Verb::Load, command).await,
+        "start" => bring_up::run(api, Verb::Start, command).await,
+        "stop" => take_down::stop(api, command).await,
+        "unload" => take_down::unload(api, command).await,
+        "destroy" => take_down::destroy(api, command).await,
+        "restart" => take_down::restart(api, &machines, command).await,
+        "cat" => look::cat(api, command).await,
+        "status" => look::status(api, &machines, command).await,
+        "journal" => look::journal(api, &machines, command).await,
+        "ssh" => look::ssh(api, &machines, command).await,
+        other => Err(Failure {
+            text: format!("no command {other}"),
+            code: 2,
+        }),
+    }
+}
+
+fn version() -> Result<u8, Failure> {
+    say(format!("fleetctl version {}", env!("CARGO_PKG_VERSION")));
+    Ok(0)
+}
+
+/// The unit arguments of a command.
+fn arguments_of(matches: &ArgMatches) -> Vec<&str> {
+    matches
+        .get_many::<String>("units")
+        .unwrap_or_default()
+        .map(String::as_str)
+        .collect()
 }

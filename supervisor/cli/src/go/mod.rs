@@ -8,5 +8,5 @@ mod switch;
 
 pub(crate) use duration::parse_duration;
 pub(crate) use json::to_json;
-pub(crate) use path::{clean, escape_path, escape_query};
+pub(crate) use path::{clean, escape_path, escape_query, escape_segment};
 pub(crate) use switch::{switch, switch_on};

@@ -33,19 +33,19 @@ pub(crate) fn clean(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// `path.Base`: the last element; `.` for nothing, `/` for slashes only.
-pub(crate) fn base(path: &str) -> &str {
-    if path.is_empty() {
-        return ".";
-    }
-    path.rsplit('/')
-        .find(|element| !element.is_empty())
-        .unwrap_or("/")
-}
-
 /// A path as it stands in a URL.
 pub(crate) fn escape_path(path: &str) -> String {
     utf8_percent_encode(path, PATH).to_string()
+}
+
+/// One element of a path as it stands in a URL, with nothing but letters, digits and `-_.~` left as it is.
+pub(crate) fn escape_segment(segment: &str) -> String {
+    const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~');
+    utf8_percent_encode(segment, SEGMENT).to_string()
 }
 
 /// `a=b&c=d` with spaces as `+`, in the order given.
@@ -67,15 +67,6 @@ mod tests {
             ("/../..", "/"),
         ] {
             assert_eq!(clean(path), cleaned);
-        }
-        for (path, name) in [
-            ("", "."),
-            ("///", "/"),
-            ("a", "a"),
-            ("/x/y.service", "y.service"),
-            ("x/y/", "y"),
-        ] {
-            assert_eq!(base(path), name);
         }
     }
 

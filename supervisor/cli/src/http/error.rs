@@ -76,6 +76,39 @@ pub(crate) enum SendError {
     /// The request cannot be said in HTTP.
     #[error("invalid request: {0}")]
     Request(#[from] hyper::http::Error),
+    /// The program that carried the connection ended.
+    #[error("{}", tunnel_words(.program, *.code))]
+    Tunnel {
+        /// Its name.
+        program: String,
+        /// Its exit code; none when a signal ended it.
+        code: Option<i32>,
+    },
+}
+
+impl SendError {
+    /// A mistake on our side (files, programs, keys), which does not go away by asking again.
+    pub(crate) fn is_ours(&self) -> bool {
+        match self {
+            SendError::Dial(dial) => !dial.is_connection(),
+            SendError::Http(_) => false,
+            SendError::Request(_) | SendError::Tunnel { .. } => true,
+        }
+    }
+}
+
+/// ssh ends with 255 for a fault of its own, else with the exit code of the remote command; 127 is a shell's "not found".
+fn tunnel_words(program: &str, code: Option<i32>) -> String {
+    match code {
+        Some(255) => format!(
+            "failed initializing SSH client: {program} ended with exit code 255; its own words stand above"
+        ),
+        Some(127) => {
+            format!("{program} could log in, but found no fleetctl on the PATH there (exit code 127)")
+        }
+        Some(code) => format!("{program} ended with exit code {code} before there was an answer"),
+        None => format!("a signal ended {program} before there was an answer"),
+    }
 }
 
 /// An error of the system as Go prints it: without Rust's "(os error N)", in lower case.

@@ -8,16 +8,21 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::process::Child;
+use tokio::time::timeout;
 
 use super::endpoint::{Target, join_host_port};
 use super::error::{DialError, SendError};
 use super::exchange::{Request, Response};
 use super::tls::{self, TlsSetup};
+
+/// The time a child has to end after it closed the connection.
+const CHILD_GRACE: Duration = Duration::from_secs(2);
 
 /// How a connection is made.
 #[derive(Debug, Clone)]
@@ -45,7 +50,7 @@ pub(crate) struct Link {
 struct Open {
     sender: SendRequest<Full<Bytes>>,
     /// Killed when dropped.
-    _child: Option<tokio::process::Child>,
+    child: Option<Child>,
 }
 
 trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -79,10 +84,27 @@ impl Link {
             Some(open) => open,
             None => self.connect().await?,
         };
-        let incoming = open.sender.send_request(outgoing).await?;
-        let answer = read_to_end(incoming).await?;
-        self.open = Some(open);
-        Ok(answer)
+        match converse(&mut open.sender, outgoing).await {
+            Ok(answer) => {
+                self.open = Some(open);
+                Ok(answer)
+            }
+            Err(error) => Err(self.explain(open, error).await),
+        }
+    }
+
+    /// A child that has ended tells more by its exit code than the connection it cut.
+    async fn explain(&self, open: Open, error: hyper::Error) -> SendError {
+        if let (Dial::Through { argv, .. }, Some(mut child)) = (&self.dial, open.child)
+            && let Ok(Ok(status)) = timeout(CHILD_GRACE, child.wait()).await
+        {
+            let program = argv.first().cloned().unwrap_or_default();
+            return SendError::Tunnel {
+                program,
+                code: status.code(),
+            };
+        }
+        SendError::Http(error)
     }
 
     /// The kept connection, if the server has kept it too.
@@ -102,7 +124,7 @@ impl Link {
     async fn connect(&self) -> Result<Open, SendError> {
         let (wire, child) = match &self.dial {
             Dial::To(target, tls) => {
-                let dialled = tokio::time::timeout(self.dial_timeout, dial(target, tls.as_ref())).await;
+                let dialled = timeout(self.dial_timeout, dial(target, tls.as_ref())).await;
                 (
                     dialled.map_err(|_| DialError::Timeout {
                         what: describe(target),
@@ -118,10 +140,7 @@ impl Link {
         let (sender, connection) = handshake(TokioIo::new(wire)).await?;
         // The task ends with the connection; its error is what the sender reports too.
         tokio::spawn(async move { connection.await.ok() });
-        Ok(Open {
-            sender,
-            _child: child,
-        })
+        Ok(Open { sender, child })
     }
 }
 
@@ -183,7 +202,7 @@ async fn dial_tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
     Err(last)
 }
 
-fn spawn(argv: &[String]) -> Result<(Box<dyn Wire>, tokio::process::Child), DialError> {
+fn spawn(argv: &[String]) -> Result<(Box<dyn Wire>, Child), DialError> {
     let program = argv.first().cloned().unwrap_or_default();
     let mut child = tokio::process::Command::new(&program)
         .args(argv.iter().skip(1))
@@ -203,8 +222,11 @@ fn spawn(argv: &[String]) -> Result<(Box<dyn Wire>, tokio::process::Child), Dial
     Ok((Box::new(tokio::io::join(output, input)), child))
 }
 
-async fn read_to_end(incoming: hyper::Response<Incoming>) -> Result<Response, hyper::Error> {
-    let (parts, body) = incoming.into_parts();
+async fn converse(
+    sender: &mut SendRequest<Full<Bytes>>,
+    request: hyper::Request<Full<Bytes>>,
+) -> Result<Response, hyper::Error> {
+    let (parts, body) = sender.send_request(request).await?.into_parts();
     let body = body.collect().await?.to_bytes();
     Ok(Response {
         status: parts.status,

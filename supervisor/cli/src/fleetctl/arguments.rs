@@ -1,0 +1,285 @@
+//! The command line: what may be said, and the help that teaches it.
+
+use clap::{Arg, ArgAction, Command, value_parser};
+
+use super::lists;
+use crate::go;
+
+const TEMPLATE: &str = "\
+NAME:
+  {name} - {about}
+
+USAGE:
+  {usage}
+
+VERSION:
+  {version}
+
+COMMANDS:
+{subcommands}
+
+OPTIONS:
+{options}{after-help}
+";
+
+const SUB_TEMPLATE: &str = "\
+NAME:
+  {name} - {about}
+
+USAGE:
+  {usage}
+
+OPTIONS:
+{options}{after-help}
+";
+
+const EXAMPLES: &str = "
+
+EXAMPLES:
+  fleetctl list-machines                          who is in the cluster
+  fleetctl start hello.service                    submit, place and start a unit file of this directory
+  fleetctl submit web@.service                    hand in a template, then
+  fleetctl start web@1.service web@2.service      start instances of it
+  fleetctl list-units                             what runs where
+  fleetctl journal -f hello.service               its log, wherever it runs
+  fleetctl --tunnel 10.0.0.1 list-units           all of it from outside the cluster, over SSH
+
+  Every option has an environment variable: --ssh-username is FLEETCTL_SSH_USERNAME.
+  SSH is the system's: keys from an agent, --ssh-identity or ~/.ssh/config.";
+
+/// The whole command line.
+pub(super) fn command() -> Command {
+    Command::new("fleetctl")
+        .about("a command-line interface to fleet, the cluster-wide init system")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_version_flag(true)
+        .help_template(TEMPLATE)
+        .after_help(EXAMPLES)
+        .subcommand_value_name("COMMAND")
+        .infer_subcommands(true)
+        .args(globals())
+        .subcommands(list_commands())
+        .subcommands(unit_commands())
+        .subcommands(look_commands())
+        .subcommands(other_commands())
+}
+
+fn globals() -> Vec<Arg> {
+    vec![
+        text(
+            "endpoint",
+            "URL",
+            "Where the API is: unix:///path, http://host:port or https://host:port",
+        )
+        .default_value("unix:///var/run/fleet.sock"),
+        text(
+            "tunnel",
+            "HOST[:PORT]",
+            "Reach the API and the machines over SSH through this one",
+        ),
+        text("ssh-username", "USER", "Who to be on the machines").default_value("core"),
+        text(
+            "ssh-identity",
+            "FILE",
+            "A private key for SSH, beside those of agent and ~/.ssh/config",
+        ),
+        text("ssh-config", "FILE", "Read this instead of ~/.ssh/config"),
+        text(
+            "ssh-timeout",
+            "SECONDS",
+            "Time an SSH connection may take to come about [default: 10]",
+        ),
+        loose_switch(
+            "strict-host-key-checking",
+            "Check the machines' host keys [default: true]",
+        ),
+        text(
+            "known-hosts-file",
+            "FILE",
+            "Known host keys; new ones are added [default: ~/.fleetctl/known_hosts, and ~/.ssh/known_hosts is read too]",
+        ),
+        text(
+            "ca-file",
+            "FILE",
+            "Check the API's certificate against this CA bundle, for https",
+        )
+        .alias("etcd-cafile"),
+        text("cert-file", "FILE", "Our certificate, for https").alias("etcd-certfile"),
+        text("key-file", "FILE", "Its key").alias("etcd-keyfile"),
+        text(
+            "request-timeout",
+            "SECONDS",
+            "Time an answer of the API may take [default: 30]",
+        ),
+        loose_switch("debug", "Say on standard error what is asked and answered"),
+        go::switch("version", "Print the version"),
+        Arg::new("h")
+            .long("h")
+            .action(ArgAction::Help)
+            .hide(true)
+            .help("Print help"),
+        text("driver", "DRIVER", "API, the only one there is")
+            .default_value("API")
+            .hide(true),
+        loose_switch("experimental-api", "Deprecated").hide(true),
+        text("etcd-key-prefix", "PREFIX", "Deprecated").hide(true),
+    ]
+}
+
+fn list_commands() -> Vec<Command> {
+    let list = |name, about, fields: &'static [&'static str], default: &'static str| {
+        sub(name, about)
+            .arg(
+                go::switch("full", "Do not ellipsize fields")
+                    .short('l')
+                    .alias("l"),
+            )
+            .arg(go::switch("no-legend", "Print no column headers"))
+            .arg(
+                own(
+                    "fields",
+                    "FIELD[,FIELD...]",
+                    format!("Columns to print; there are {}", fields.join(",")),
+                )
+                .default_value(default),
+            )
+    };
+    vec![
+        list("list-machines", "Enumerate the machines in the cluster", &lists::MACHINE_FIELDS, "machine,ip,metadata"),
+        list("list-units", "List the state of units on the machines", &lists::STATE_FIELDS, "unit,machine,active,sub"),
+        list("list-unit-files", "List the units that exist in the cluster", &lists::UNIT_FIELDS, "unit,hash,dstate,state,target")
+            .after_help("\n\nThe field reason says why a unit is on no machine:\n  fleetctl list-unit-files --fields unit,dstate,state,reason"),
+    ]
+}
+
+fn unit_commands() -> Vec<Command> {
+    let replace = || {
+        go::switch(
+            "replace",
+            "Replace the unit in the cluster with the local file, if they differ",
+        )
+    };
+    let sign = || go::switch("sign", "Deprecated").hide(true);
+    let starts = |name, about| blocking(sub(name, about).arg(replace()).arg(sign()).arg(units()));
+    let stops = |name, about| blocking(sub(name, about).arg(units()));
+    vec![
+        sub("submit", "Upload units to the cluster without starting them")
+            .arg(replace())
+            .arg(sign())
+            .arg(units())
+            .after_help("\n\nA unit that exists is left alone unless --replace is given.\nfoo@.service is a template: start foo@1.service, foo@2.service, ... of it."),
+        starts("load", "Place units on machines, submitting them first if necessary"),
+        starts("start", "Start units, submitting and placing them first if necessary").after_help(START_HELP),
+        stops("stop", "Stop units, but leave them on their machines"),
+        stops("restart", "Stop units and start them again where they are"),
+        stops("unload", "Stop units and take them off their machines"),
+        stops("destroy", "Stop units and remove them from the cluster"),
+    ]
+}
+
+const START_HELP: &str = "
+
+Returns when systemd calls the unit active, or finished; with 1 when it failed. A unit that fits on no machine
+waits, and standard error says why; --timeout or --block-attempts end the waiting.
+
+Units are looked for in the cluster, then as local files, then as instances of a template in the cluster or
+beside the local file:
+  fleetctl start units/hello.service
+  fleetctl start web@1.service web@2.service";
+
+fn look_commands() -> Vec<Command> {
+    vec![
+        sub("cat", "Print a unit file as the cluster has it").arg(units()),
+        sub("status", "Show the status of units, from systemd on their machines").arg(port()).arg(units()),
+        sub("journal", "Print the journal of a unit, from its machine").args([
+            own("lines", "N", "Number of recent lines".into()).short('n').default_value("10").value_parser(value_parser!(u64)),
+            go::switch("follow", "Go on with new lines as they come").short('f').alias("f"),
+            go::switch("sudo", "Run journalctl with sudo"),
+            own("output", "MODE", "journalctl's output mode".into()).default_value("short"),
+            port(),
+            units(),
+        ]),
+        sub("ssh", "Open a shell or run a command on a machine, by id or by a unit that is there")
+            .override_usage("fleetctl ssh [OPTIONS] <MACHINE|UNIT> [--] [COMMAND]...")
+            .after_help("\n\n  fleetctl ssh 1f2e3d4c                      a prefix of the machine's id will do\n  fleetctl ssh hello.service uptime          the machine hello.service runs on\n  fleetctl ssh --unit hello.service -- ls -l /run")
+            .args([
+                own("machine", "MACHINE", "The machine, by (a prefix of) its id".into()),
+                own("unit", "UNIT", "The machine a unit runs on".into()),
+                go::switch("forward-agent", "Let the machine use our SSH agent").short('A').alias("A"),
+                port(),
+                Arg::new("words")
+                    .value_name("MACHINE|UNIT and COMMAND")
+                    .num_args(0..)
+                    .trailing_var_arg(true)
+                    .allow_hyphen_values(true),
+            ]),
+    ]
+}
+
+fn other_commands() -> Vec<Command> {
+    vec![
+        sub("version", "Print the version"),
+        sub(
+            "fd-forward",
+            "Connect standard input and output to a unix socket (the far end of --tunnel)",
+        )
+        .arg(Arg::new("socket").value_name("SOCKET").required(true)),
+        sub("verify", "Deprecated").hide(true).arg(units()),
+    ]
+}
+
+fn sub(name: &'static str, about: &'static str) -> Command {
+    Command::new(name).about(about).help_template(SUB_TEMPLATE)
+}
+
+fn blocking(command: Command) -> Command {
+    command
+        .arg(go::switch("no-block", "Do not wait for the units"))
+        .arg(
+            own(
+                "block-attempts",
+                "N",
+                "Wait for N times two seconds at most; 0 is for ever".into(),
+            )
+            .default_value("0")
+            .allow_negative_numbers(true)
+            .value_parser(value_parser!(i64)),
+        )
+        .arg(
+            own("timeout", "DURATION", "Wait this long at most: 30s, 5m".into())
+                .value_parser(go::parse_duration),
+        )
+}
+
+fn units() -> Arg {
+    Arg::new("units").value_name("UNIT").num_args(0..)
+}
+
+fn port() -> Arg {
+    own(
+        "ssh-port",
+        "PORT",
+        "The machines' SSH port [default: 22, or what ~/.ssh/config says]".into(),
+    )
+    .value_parser(value_parser!(u16))
+}
+
+fn text(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .help(help)
+        .global(true)
+}
+
+fn own(name: &'static str, value: &'static str, help: String) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+/// A switch whose value may also stand in the environment, and is therefore read as text.
+fn loose_switch(name: &'static str, help: &'static str) -> Arg {
+    text(name, "BOOL", help)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+}

@@ -1,0 +1,239 @@
+//! Waiting until units are as the user asked: looks at them several times a second, prints what is reached, says what
+//! it waits for and why. What is reached is [`wait::judge`]'s to say.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::api::Api;
+use super::fault::ApiFault;
+use super::progress::Progress;
+use super::wait::{self, Goal, Verdict};
+use super::wire::{State, Unit};
+
+/// Between two looks.
+const TICK: Duration = Duration::from_millis(150);
+/// One attempt of fleet's `--block-attempts`.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// A unit that is on no machine for this long is worth a line.
+const UNPLACED_PATIENCE: Duration = Duration::from_secs(2);
+/// An API that fails for this long will not come back while we wait.
+const FAULT_PATIENCE: Duration = Duration::from_secs(60);
+/// Above this it is cheaper to ask for all units than for each.
+const FEW: usize = 6;
+
+/// How long the user wants to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// `--no-block`.
+    None,
+    /// `--timeout`, `--block-attempts`.
+    For(Duration),
+    /// Until it is done.
+    Endless,
+}
+
+impl Patience {
+    /// Reads the three options.
+    pub(super) fn of(matches: &clap::ArgMatches) -> Patience {
+        let attempts = matches
+            .get_one::<i64>("block-attempts")
+            .copied()
+            .unwrap_or_default();
+        let attempts = u32::try_from(attempts).unwrap_or_default();
+        match matches.get_one::<Duration>("timeout") {
+            _ if crate::go::switch_on(matches, "no-block") => Patience::None,
+            Some(timeout) => Patience::For(*timeout),
+            None if attempts > 0 => Patience::For(ATTEMPT * attempts),
+            None => Patience::Endless,
+        }
+    }
+}
+
+/// A unit to wait for.
+#[derive(Debug)]
+pub(super) struct Wait {
+    name: String,
+    goal: Goal,
+    announced: bool,
+    launched_at: Option<Instant>,
+    unplaced_at: Option<Instant>,
+    told: Option<String>,
+    last: String,
+}
+
+impl Wait {
+    /// Waits for `name` to reach `goal`.
+    pub(super) fn new(name: &str, goal: Goal) -> Wait {
+        Wait {
+            name: name.to_owned(),
+            goal,
+            announced: false,
+            launched_at: None,
+            unplaced_at: None,
+            told: None,
+            last: String::new(),
+        }
+    }
+}
+
+/// Waits for all of them; true when each reached its goal. What went wrong stands on standard error.
+pub(super) async fn follow(api: &mut Api, mut waits: Vec<Wait>, patience: Patience) -> bool {
+    let mut progress = Progress::new();
+    let mut good = true;
+    let start = Instant::now();
+    let mut well_at = start;
+    while !waits.is_empty() {
+        match look(api, &waits).await {
+            Ok(seen) => {
+                well_at = Instant::now();
+                good &= step(api, &mut waits, &seen, &mut progress).await;
+            }
+            Err(fault) if fault.is_passing() && well_at.elapsed() < FAULT_PATIENCE => {
+                progress.show(&fault.to_string(), start.elapsed());
+            }
+            Err(fault) => {
+                progress.tell(&format!("Error waiting for units: {fault}"));
+                return false;
+            }
+        }
+        if let Patience::For(limit) = patience
+            && start.elapsed() >= limit
+            && !waits.is_empty()
+        {
+            waits.iter().for_each(|wait| progress.tell(&timed_out(wait)));
+            return false;
+        }
+        if let Some(wait) = waits.first() {
+            let more = if waits.len() > 1 {
+                format!(" (and {} more)", waits.len() - 1)
+            } else {
+                String::new()
+            };
+            progress.show(&format!("{}: {}{more}", wait.name, wait.last), start.elapsed());
+            tokio::time::sleep(TICK).await;
+        }
+    }
+    good
+}
+
+fn timed_out(wait: &Wait) -> String {
+    let (name, state) = (&wait.name, wait.goal.state());
+    let why = if wait.last.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", wait.last)
+    };
+    format!("Error waiting for units: timed out waiting for unit {name} to report state {state}{why}")
+}
+
+/// What the cluster says of the units.
+#[derive(Default)]
+struct Seen {
+    units: BTreeMap<String, Unit>,
+    states: BTreeMap<String, Vec<State>>,
+}
+
+async fn look(api: &mut Api, waits: &[Wait]) -> Result<Seen, ApiFault> {
+    let mut seen = Seen::default();
+    if waits.len() > FEW {
+        seen.units = api
+            .units()
+            .await?
+            .into_iter()
+            .map(|unit| (unit.name.clone(), unit))
+            .collect();
+        for state in api.states().await? {
+            seen.states.entry(state.name.clone()).or_default().push(state);
+        }
+        return Ok(seen);
+    }
+    for wait in waits {
+        if let Some(unit) = api.unit(&wait.name).await? {
+            seen.units.insert(wait.name.clone(), unit);
+        }
+        if wait.goal != Goal::Loaded {
+            seen.states
+                .insert(wait.name.clone(), api.states_of(&wait.name).await?);
+        }
+    }
+    Ok(seen)
+}
+
+/// Takes out what is done; false when something failed.
+async fn step(api: &mut Api, waits: &mut Vec<Wait>, seen: &Seen, progress: &mut Progress) -> bool {
+    let mut good = true;
+    let mut still = Vec::new();
+    for mut wait in waits.drain(..) {
+        let unit = seen.units.get(&wait.name);
+        let states = seen.states.get(&wait.name).map_or(&[][..], Vec::as_slice);
+        let since = wait.launched_at.map_or(Duration::ZERO, |at| at.elapsed());
+        let verdict = wait::judge(&wait.goal, unit, states, since);
+        if matches!(
+            verdict,
+            Verdict::Reached | Verdict::Launched(_) | Verdict::Failed(_)
+        ) && unit.is_some_and(|unit| unit.desired_state == wait.goal.state())
+            | (verdict == Verdict::Reached)
+            && !wait.announced
+        {
+            wait.announced = true;
+            announce(api, &wait, unit, progress).await;
+        }
+        match verdict {
+            Verdict::Reached => continue,
+            Verdict::Failed(why) => {
+                good = false;
+                progress.tell(&failed(&wait, &why));
+                continue;
+            }
+            Verdict::Launched(why) => {
+                wait.launched_at.get_or_insert_with(Instant::now);
+                wait.last = why;
+            }
+            Verdict::Pending(why) => wait.last = why,
+            Verdict::Unplaced(why) => unplaced(&mut wait, why, progress),
+        }
+        still.push(wait);
+    }
+    *waits = still;
+    good
+}
+
+fn failed(wait: &Wait, why: &str) -> String {
+    let journal = match wait.goal {
+        Goal::Started { .. } if wait.announced => format!("; fleetctl journal {} may say why", wait.name),
+        _ => String::new(),
+    };
+    format!(
+        "Error waiting for units: unit {} did not get to {}: {why}{journal}",
+        wait.name,
+        wait.goal.state()
+    )
+}
+
+/// A reason is told when it has stood for a while, and again when it changes.
+fn unplaced(wait: &mut Wait, why: String, progress: &mut Progress) {
+    let since = wait.unplaced_at.get_or_insert_with(Instant::now).elapsed();
+    let why = if why.is_empty() {
+        "the scheduler has not looked at it yet".to_owned()
+    } else {
+        why
+    };
+    wait.last = format!("it waits for a machine: {why}");
+    if since >= UNPLACED_PATIENCE && wait.told.as_ref() != Some(&why) {
+        progress.tell(&format!("Unit {} waits for a machine: {why}", wait.name));
+        wait.told = Some(why);
+    }
+}
+
+async fn announce(api: &mut Api, wait: &Wait, unit: Option<&Unit>, progress: &mut Progress) {
+    let (name, state) = (&wait.name, wait.goal.state());
+    let text = match unit.filter(|unit| !unit.machine_id.is_empty()) {
+        _ if wait.goal == Goal::Gone => format!("Destroyed {name}"),
+        Some(unit) => format!(
+            "Unit {name} {state} on {}",
+            api.machine(&unit.machine_id).await.legend(false)
+        ),
+        None => format!("Unit {name} inactive"),
+    };
+    progress.say(&text);
+}

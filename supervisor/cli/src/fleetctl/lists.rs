@@ -1,0 +1,273 @@
+//! `list-machines`, `list-units`, `list-unit-files`: what stands in each column.
+
+use clap::ArgMatches;
+
+use super::api::Api;
+use super::fault::{ApiFault, Failure};
+use super::table;
+use super::wire::{Machine, State, Unit};
+use crate::go;
+use crate::terminal::{say, tell};
+
+/// Columns of list-machines.
+pub(super) const MACHINE_FIELDS: [&str; 3] = ["ip", "machine", "metadata"];
+/// Columns of list-units.
+pub(super) const STATE_FIELDS: [&str; 6] = ["active", "hash", "load", "machine", "sub", "unit"];
+/// Columns of list-unit-files; `reason` is our own.
+pub(super) const UNIT_FIELDS: [&str; 9] = [
+    "desc", "dstate", "global", "hash", "reason", "state", "target", "tmachine", "unit",
+];
+
+/// Characters of a hash that are shown unless `--full`.
+const SHORT_HASH: usize = 7;
+
+/// Runs `list-machines`.
+pub(super) async fn machines(api: &mut Api, matches: &ArgMatches) -> Result<(), Failure> {
+    let view = View::read(matches, &MACHINE_FIELDS)?;
+    let machines = api.machines().await.map_err(|fault| {
+        Failure::new(format!(
+            "Error retrieving list of active machines from fleet API ({fault})\n\
+             Possible issues:\n  etcd is unhealthy and/or lost quorum\n  \
+             connection cannot be established to any etcd servers"
+        ))
+    })?;
+    view.print(
+        machines
+            .iter()
+            .map(|machine| view.row(|field| machine_field(machine, field, view.full))),
+    );
+    Ok(())
+}
+
+/// Runs `list-units`.
+pub(super) async fn units(api: &mut Api, matches: &ArgMatches) -> Result<(), Failure> {
+    let view = View::read(matches, &STATE_FIELDS)?;
+    let states = api.states().await.map_err(retrieving)?;
+    let machines = view.machines(api, "machine").await;
+    view.print(
+        states
+            .iter()
+            .map(|state| view.row(|field| state_field(state, field, view.full, &machines))),
+    );
+    Ok(())
+}
+
+/// Runs `list-unit-files`.
+pub(super) async fn unit_files(api: &mut Api, matches: &ArgMatches) -> Result<(), Failure> {
+    let view = View::read(matches, &UNIT_FIELDS)?;
+    if view.fields.iter().any(|field| field == "tmachine") {
+        tell("WARNING: The \"tmachine\" field is deprecated. Use \"target\" instead");
+    }
+    let units = api.units().await.map_err(retrieving)?;
+    let machines = view.machines(api, "target").await;
+    view.print(
+        units
+            .iter()
+            .map(|unit| view.row(|field| unit_field(unit, field, view.full, &machines))),
+    );
+    Ok(())
+}
+
+#[allow(clippy::needless_pass_by_value)] // the shape that map_err wants
+fn retrieving(fault: ApiFault) -> Failure {
+    Failure::new(format!("Error retrieving list of units from repository: {fault}"))
+}
+
+/// How the list is to be shown.
+struct View {
+    fields: Vec<String>,
+    full: bool,
+    legend: bool,
+}
+
+impl View {
+    fn read(matches: &ArgMatches, known: &[&str]) -> Result<View, Failure> {
+        let fields = matches.get_one::<String>("fields").cloned().unwrap_or_default();
+        if fields.is_empty() {
+            return Err(Failure::new("Must define output format"));
+        }
+        let fields: Vec<String> = fields.split(',').map(str::to_owned).collect();
+        if let Some(wrong) = fields.iter().find(|field| !known.contains(&field.as_str())) {
+            return Err(Failure::new(format!("Invalid key in output format: {wrong:?}")));
+        }
+        Ok(View {
+            fields,
+            full: go::switch_on(matches, "full"),
+            legend: !go::switch_on(matches, "no-legend"),
+        })
+    }
+
+    fn row(&self, cell: impl Fn(&str) -> String) -> Vec<String> {
+        self.fields.iter().map(|field| cell(field)).collect()
+    }
+
+    fn print(&self, rows: impl Iterator<Item = Vec<String>>) {
+        let legend = self
+            .legend
+            .then(|| self.fields.iter().map(|field| field.to_uppercase()).collect());
+        let rows: Vec<Vec<String>> = legend.into_iter().chain(rows).collect();
+        table::lay_out(&rows).iter().for_each(say);
+    }
+
+    /// The machines, where a column shows their addresses; a list without them is better than none.
+    async fn machines(&self, api: &mut Api, field: &str) -> Vec<Machine> {
+        let shown = self
+            .fields
+            .iter()
+            .any(|shown| shown.ends_with(field) || shown == "tmachine");
+        if shown {
+            api.machines().await.unwrap_or_default()
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+fn machine_field(machine: &Machine, field: &str, full: bool) -> String {
+    match field {
+        "machine" => machine.short(full),
+        "ip" => or_dash(&machine.ip),
+        _ => {
+            let pairs: Vec<String> = machine
+                .metadata
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            or_dash(&pairs.join(","))
+        }
+    }
+}
+
+fn state_field(state: &State, field: &str, full: bool, machines: &[Machine]) -> String {
+    match field {
+        "unit" => state.name.clone(),
+        "load" => state.load.clone(),
+        "active" => state.active.clone(),
+        "sub" => state.sub.clone(),
+        "hash" => or_dash(shortened(&state.hash, full)),
+        _ => where_is(&state.machine_id, full, machines),
+    }
+}
+
+fn unit_field(unit: &Unit, field: &str, full: bool, machines: &[Machine]) -> String {
+    match field {
+        "unit" => unit.name.clone(),
+        "global" => unit.is_global().to_string(),
+        "dstate" => or_dash(&unit.desired_state),
+        "state" if unit.is_global() => "-".to_owned(),
+        "state" => or_dash(&unit.current_state),
+        "hash" => shortened(&unit.file().hash(), full).to_owned(),
+        "desc" => or_dash(unit.file().description()),
+        "reason" => or_dash(&unit.unplaced_reason),
+        _ if unit.is_global() => "global".to_owned(),
+        _ => where_is(&unit.machine_id, full, machines),
+    }
+}
+
+fn where_is(id: &str, full: bool, machines: &[Machine]) -> String {
+    if id.is_empty() {
+        return "-".to_owned();
+    }
+    let known = machines.iter().find(|machine| machine.id == id).cloned();
+    known
+        .unwrap_or_else(|| Machine {
+            id: id.to_owned(),
+            ..Machine::default()
+        })
+        .legend(full)
+}
+
+fn shortened(hash: &str, full: bool) -> &str {
+    if full {
+        hash
+    } else {
+        hash.get(..SHORT_HASH).unwrap_or(hash)
+    }
+}
+
+fn or_dash(text: &str) -> String {
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use corten_spec::unit_file::UnitFile;
+
+    use super::*;
+
+    fn machine() -> Machine {
+        let metadata = [("b", "2"), ("a", "1")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        Machine {
+            id: "0123456789abcdef0123456789abcdef".into(),
+            ip: "10.0.0.1".into(),
+            metadata,
+        }
+    }
+
+    #[test]
+    fn machines_have_their_columns() {
+        let bare = Machine {
+            ip: String::new(),
+            metadata: Default::default(),
+            ..machine()
+        };
+        assert_eq!(machine_field(&machine(), "machine", false), "01234567...");
+        assert_eq!(machine_field(&machine(), "machine", true), machine().id);
+        assert_eq!(machine_field(&machine(), "metadata", false), "a=1,b=2");
+        assert_eq!(machine_field(&bare, "ip", false), "-");
+        assert_eq!(machine_field(&bare, "metadata", false), "-");
+    }
+
+    #[test]
+    fn states_have_their_columns() {
+        let state = State {
+            name: "a.service".into(),
+            hash: "3750b3e9f3962a56c7582929426e9abb012754cf".into(),
+            machine_id: machine().id,
+            ..State::default()
+        };
+        assert_eq!(
+            state_field(&state, "machine", false, &[machine()]),
+            "01234567.../10.0.0.1"
+        );
+        assert_eq!(state_field(&state, "machine", false, &[]), "01234567...");
+        assert_eq!(state_field(&state, "hash", false, &[]), "3750b3e");
+        assert_eq!(
+            state_field(
+                &State {
+                    hash: "abc".into(),
+                    ..state.clone()
+                },
+                "hash",
+                false,
+                &[]
+            ),
+            "abc"
+        );
+        assert_eq!(state_field(&State::default(), "hash", false, &[]), "-");
+        assert_eq!(state_field(&State::default(), "machine", false, &[]), "-");
+    }
+
+    #[test]
+    fn unit_files_have_their_columns() {
+        let file = UnitFile::parse("[Unit]\nDescription=d e\n").unwrap();
+        let unit = Unit {
+            current_state: "inactive".into(),
+            ..Unit::of_file("a.service", &file, "launched")
+        };
+        let global = UnitFile::parse("[X-Fleet]\nGlobal=true\n").unwrap();
+        let global = Unit::of_file("g.service", &global, "launched");
+        let row = |unit: &Unit| {
+            ["desc", "dstate", "state", "target", "global", "reason"].map(|f| unit_field(unit, f, false, &[]))
+        };
+        assert_eq!(row(&unit), ["d e", "launched", "inactive", "-", "false", "-"]);
+        assert_eq!(row(&global), ["-", "launched", "-", "global", "true", "-"]);
+    }
+}

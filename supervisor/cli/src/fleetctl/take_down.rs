@@ -1,0 +1,221 @@
+//! `stop`, `restart`, `unload`, `destroy`.
+
+use std::collections::BTreeMap;
+
+use clap::ArgMatches;
+use corten_spec::unit_name::UnitName;
+
+use super::api::Api;
+use super::arguments_of;
+use super::fault::{ApiFault, Failure};
+use super::follow::{Patience, Wait, follow};
+use super::remote::Machines;
+use super::wait::Goal;
+use super::wire::Unit;
+use crate::terminal::{say, tell};
+
+/// Runs `stop`.
+pub(super) async fn stop(api: &mut Api, matches: &ArgMatches) -> Result<u8, Failure> {
+    let Some(units) = named(api, matches).await? else {
+        return Ok(0);
+    };
+    let mut code = 0;
+    let mut stopping = Vec::new();
+    for unit in units {
+        let idle = unit.desired_state != "launched" && unit.current_state != "launched";
+        if !unit.is_global() && idle && unit.current_state == "inactive" {
+            tell(format!("Unable to stop unit {} in state inactive", unit.name));
+            code = 1;
+        } else if unit.is_global() || !idle {
+            stopping.push(unit);
+        }
+    }
+    let names = bracketed(stopping.iter().filter(|unit| !unit.is_global()));
+    let patience = Patience::of(matches);
+    if lower(api, &stopping, "loaded", "stop", patience).await? {
+        tell(format!("Successfully stopped units {names}."));
+    } else {
+        code = 1;
+        tell(format!("Failed to stop units {names}. exit == 1."));
+    }
+    Ok(code)
+}
+
+/// Runs `unload`.
+pub(super) async fn unload(api: &mut Api, matches: &ArgMatches) -> Result<u8, Failure> {
+    let Some(mut units) = named(api, matches).await? else {
+        return Ok(0);
+    };
+    units.retain(|unit| {
+        unit.is_global() || unit.desired_state != "inactive" || unit.current_state != "inactive"
+    });
+    let names = bracketed(units.iter().filter(|unit| !unit.is_global()));
+    if lower(api, &units, "inactive", "unload", Patience::of(matches)).await? {
+        tell(format!("Successfully unloaded units {names}."));
+        return Ok(0);
+    }
+    tell(format!("Failed to unload units {names}. exit == 1."));
+    Ok(1)
+}
+
+/// Runs `destroy`: the units are gone when no machine knows them any more.
+pub(super) async fn destroy(api: &mut Api, matches: &ArgMatches) -> Result<u8, Failure> {
+    let Some(units) = named(api, matches).await? else {
+        return Ok(0);
+    };
+    let patience = Patience::of(matches);
+    let mut waits = Vec::new();
+    for unit in units {
+        match api.destroy(&unit.name).await {
+            Ok(_) if patience == Patience::None => say(format!("Destroyed {}", unit.name)),
+            Ok(_) => waits.push(Wait::new(&unit.name, Goal::Gone)),
+            Err(fault) => return Err(Failure::new(format!("Error destroying units: {fault}"))),
+        }
+    }
+    Ok(u8::from(!follow(api, waits, patience).await))
+}
+
+/// Runs `restart`: waits until systemd has stopped each unit, then starts it again, so that a restart is one.
+pub(super) async fn restart(
+    api: &mut Api,
+    machines: &Machines<'_>,
+    matches: &ArgMatches,
+) -> Result<u8, Failure> {
+    let Some(units) = named(api, matches).await? else {
+        return Ok(0);
+    };
+    let patience = Patience::of(matches);
+    let (global, units): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(Unit::is_global);
+    let (idle, units): (Vec<Unit>, Vec<Unit>) = units
+        .into_iter()
+        .partition(|unit| unit.current_state == "inactive");
+    let mut code = 0;
+    for unit in idle {
+        tell(format!("Unable to restart unit {} in state inactive", unit.name));
+        code = 1;
+    }
+    let running: Vec<Unit> = units
+        .iter()
+        .filter(|unit| unit.current_state == "launched")
+        .cloned()
+        .collect();
+    let waiting = if patience == Patience::None {
+        Patience::Endless
+    } else {
+        patience
+    };
+    let stopped = lower(api, &running, "loaded", "stop", waiting).await?;
+    let mut waits = Vec::new();
+    for unit in &units {
+        // Also where the stop took too long: a restart must not leave a unit stopped.
+        set(api, &unit.name, "launched").await?;
+        match patience {
+            Patience::None => say(format!("Triggered unit {} restart", unit.name)),
+            _ => waits.push(Wait::new(&unit.name, Goal::Started { hash: None })),
+        }
+    }
+    let started = follow(api, waits, patience).await;
+    if stopped && started && patience != Patience::None {
+        units
+            .iter()
+            .for_each(|unit| tell(format!("Unit({}) was restarted.", unit.name)));
+    }
+    for unit in global {
+        code = code.max(restart_everywhere(api, machines, &unit.name).await?);
+    }
+    Ok(if stopped && started { code } else { 1 })
+}
+
+async fn restart_everywhere(api: &mut Api, machines: &Machines<'_>, name: &str) -> Result<u8, Failure> {
+    let states = api
+        .states_of(name)
+        .await
+        .map_err(|fault| Failure::new(format!("Error retrieving unit: {fault}")))?;
+    let mut code = 0;
+    for state in states {
+        let machine = api.machine(&state.machine_id).await;
+        match machines.run(&machine, &["sudo", "systemctl", "restart", name])? {
+            0 => say(format!("Unit {name} restarted on {}", machine.legend(false))),
+            failed => code = failed,
+        }
+    }
+    Ok(code)
+}
+
+/// Asks for a lower state and waits for it; true when all got there.
+async fn lower(
+    api: &mut Api,
+    units: &[Unit],
+    desired: &str,
+    word: &str,
+    patience: Patience,
+) -> Result<bool, Failure> {
+    let mut waits = Vec::new();
+    for unit in units {
+        let goal = if desired == "inactive" {
+            Goal::Unloaded
+        } else {
+            Goal::Stopped {
+                ran: ran(api, unit).await?,
+            }
+        };
+        set(api, &unit.name, desired).await?;
+        match patience {
+            _ if unit.is_global() => say(format!("Triggered global unit {} {word}", unit.name)),
+            Patience::None => say(format!("Triggered unit {} {word}", unit.name)),
+            _ => waits.push(Wait::new(&unit.name, goal)),
+        }
+    }
+    Ok(follow(api, waits, patience).await)
+}
+
+/// Does systemd call it running now?
+async fn ran(api: &mut Api, unit: &Unit) -> Result<bool, Failure> {
+    let states = api
+        .states_of(&unit.name)
+        .await
+        .map_err(|fault| Failure::new(fault.to_string()))?;
+    let here = states.iter().find(|state| state.machine_id == unit.machine_id);
+    Ok(here.is_some_and(|state| matches!(state.active.as_str(), "active" | "reloading" | "activating")))
+}
+
+async fn set(api: &mut Api, name: &str, desired: &str) -> Result<(), Failure> {
+    let setting = |fault: ApiFault| Failure::new(format!("Error setting unit {name} to {desired}: {fault}"));
+    api.set_desired(name, desired).await.map_err(setting)
+}
+
+/// The units named, in that order; none at all, with a line about it, where there is nothing to do.
+async fn named(api: &mut Api, matches: &ArgMatches) -> Result<Option<Vec<Unit>>, Failure> {
+    let arguments = arguments_of(matches);
+    if arguments.is_empty() {
+        tell("No units given");
+        return Ok(None);
+    }
+    let all = api
+        .units()
+        .await
+        .map_err(|fault| Failure::new(format!("Error retrieving units: {fault}")))?;
+    let mut all: BTreeMap<String, Unit> = all.into_iter().map(|unit| (unit.name.clone(), unit)).collect();
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for name in arguments.into_iter().map(UnitName::complete) {
+        match all.remove(&name) {
+            Some(unit) => found.push(unit),
+            None if found.iter().any(|unit| unit.name == name) => {}
+            None => missing.push(name),
+        }
+    }
+    if found.is_empty() {
+        tell("Units not found in registry");
+        return Ok(None);
+    }
+    missing
+        .iter()
+        .for_each(|name| tell(format!("Unit {name} not found in registry")));
+    Ok(Some(found))
+}
+
+fn bracketed<'u>(units: impl Iterator<Item = &'u Unit>) -> String {
+    let names: Vec<&str> = units.map(|unit| unit.name.as_str()).collect();
+    format!("[{}]", names.join(" "))
+}

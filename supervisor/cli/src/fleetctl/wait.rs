@@ -1,0 +1,342 @@
+//! When is what the user asked for done? Pure: a goal, and what the cluster says of the unit, to a verdict.
+//!
+//! fleet waited for its own idea of a unit's state (`inactive`, `loaded`, `launched`), which says nothing about
+//! systemd's success, and then looked at systemd for two seconds. Here a start is done when systemd says so:
+//!
+//! | systemd                  | start                                                      |
+//! |--------------------------|------------------------------------------------------------|
+//! | active, reloading        | done                                                       |
+//! | activating               | goes on; systemd itself bounds it (TimeoutStartSec)        |
+//! | activating, auto-restart | failed: it ended, and systemd tries again later            |
+//! | failed                   | failed                                                     |
+//! | inactive                 | done: a oneshot or a short job has run, as systemctl sees it |
+//!
+//! The danger: the first states seen may be those from before the start. The last three rows count only when they
+//! have stood for a while after the unit was launched.
+
+use std::time::Duration;
+
+use super::wire::{State, Unit};
+
+/// How long failed or inactive must be seen after the launch before it is believed.
+const SETTLED: Duration = Duration::from_millis(1500);
+
+/// What the user asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// On a machine, known to its systemd.
+    Loaded,
+    /// Started; with this content, where it was replaced.
+    Started {
+        /// SHA-1 of the unit file.
+        hash: Option<String>,
+    },
+    /// On its machine, not running. `ran`: systemd called it running when it was asked to stop.
+    Stopped {
+        /// See above.
+        ran: bool,
+    },
+    /// On no machine.
+    Unloaded,
+    /// Unknown to the cluster and to every machine.
+    Gone,
+}
+
+/// What can be said now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Done.
+    Reached,
+    /// fleet's own state is the one asked for, systemd is not there yet.
+    Launched(String),
+    /// On no machine, for this reason; empty while the scheduler has not looked at it.
+    Unplaced(String),
+    /// Something else is still to happen.
+    Pending(String),
+    /// It will not be done.
+    Failed(String),
+}
+
+impl Goal {
+    /// fleet's state for it, as `timed out waiting for unit X to report state ...` names it.
+    pub(super) fn state(&self) -> &'static str {
+        match self {
+            Goal::Loaded | Goal::Stopped { .. } => "loaded",
+            Goal::Started { .. } => "launched",
+            Goal::Unloaded => "inactive",
+            Goal::Gone => "destroyed",
+        }
+    }
+}
+
+/// Judges. `states` are those of this unit; `launched_for` is how long the unit has been seen launched.
+pub(super) fn judge(goal: &Goal, unit: Option<&Unit>, states: &[State], launched_for: Duration) -> Verdict {
+    if *goal == Goal::Gone {
+        return gone(unit, states);
+    }
+    let Some(unit) = unit else {
+        return Verdict::Failed("it was destroyed meanwhile".to_owned());
+    };
+    if unit.desired_state != goal.state() {
+        return Verdict::Failed(format!(
+            "somebody else set it to {} meanwhile",
+            unit.desired_state
+        ));
+    }
+    let state = states.iter().find(|state| state.machine_id == unit.machine_id);
+    match goal {
+        Goal::Unloaded => unloaded(unit, states),
+        Goal::Stopped { ran } => stopped(*ran, unit, state),
+        _ if unit.machine_id.is_empty() => Verdict::Unplaced(unit.unplaced_reason.clone()),
+        Goal::Loaded if unit.current_state == "loaded" => Verdict::Reached,
+        Goal::Started { hash } if unit.current_state == "launched" => {
+            started(hash.as_deref(), state, launched_for)
+        }
+        _ => Verdict::Pending(format!("its machine has it {}", unit.current_state)),
+    }
+}
+
+fn gone(unit: Option<&Unit>, states: &[State]) -> Verdict {
+    match (unit, states.first()) {
+        (Some(_), _) => Verdict::Failed("it was submitted again meanwhile".to_owned()),
+        (None, None) => Verdict::Reached,
+        (None, Some(state)) => Verdict::Pending(format!("its machine still has it {}", state.active)),
+    }
+}
+
+fn unloaded(unit: &Unit, states: &[State]) -> Verdict {
+    match states.iter().find(|state| !is_at_rest(state)) {
+        None if unit.current_state == "inactive" => Verdict::Reached,
+        None => Verdict::Pending(format!("it is still {}", unit.current_state)),
+        Some(state) => Verdict::Pending(in_words(state)),
+    }
+}
+
+fn is_at_rest(state: &State) -> bool {
+    matches!(state.active.as_str(), "" | "inactive" | "failed")
+}
+
+fn stopped(ran: bool, unit: &Unit, state: Option<&State>) -> Verdict {
+    if unit.machine_id.is_empty() || unit.current_state == "inactive" {
+        return Verdict::Reached;
+    }
+    let at_rest = state.is_none_or(is_at_rest);
+    // The server may call a unit launched for a moment longer than it runs, for the sake of fleet's own fleetctl.
+    let seen_to_stop = at_rest && ran && state.is_some();
+    if seen_to_stop || (at_rest && unit.current_state == "loaded") {
+        return Verdict::Reached;
+    }
+    Verdict::Pending(state.map_or_else(|| format!("it is {}", unit.current_state), in_words))
+}
+
+fn started(hash: Option<&str>, state: Option<&State>, launched_for: Duration) -> Verdict {
+    let Some(state) = state else {
+        return Verdict::Launched("its machine has not said anything of it yet".to_owned());
+    };
+    if hash.is_some_and(|hash| hash != state.hash) {
+        return Verdict::Pending("its machine still runs the old version".to_owned());
+    }
+    let settled = launched_for >= SETTLED;
+    let broken = !matches!(state.load.as_str(), "" | "loaded" | "stub" | "merged");
+    let words = in_words(state);
+    match (state.active.as_str(), state.sub.as_str()) {
+        _ if broken && settled => Verdict::Failed(format!("systemd cannot load it: {}", state.load)),
+        ("active" | "reloading" | "refreshing", _) if !broken => Verdict::Reached,
+        ("activating", "auto-restart") | ("failed", _) if settled => Verdict::Failed(words),
+        ("inactive", _) if settled => Verdict::Reached,
+        _ => Verdict::Launched(words),
+    }
+}
+
+/// `activating (start-pre)`.
+fn in_words(state: &State) -> String {
+    format!("it is {} ({})", state.active, state.sub)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(desired: &str, current: &str, machine: &str) -> Unit {
+        Unit {
+            name: "a.service".into(),
+            desired_state: desired.into(),
+            current_state: current.into(),
+            machine_id: machine.into(),
+            ..Unit::default()
+        }
+    }
+
+    fn state(active: &str, sub: &str) -> State {
+        State {
+            name: "a.service".into(),
+            hash: "new".into(),
+            machine_id: "m".into(),
+            load: "loaded".into(),
+            active: active.into(),
+            sub: sub.into(),
+        }
+    }
+
+    fn word(verdict: &Verdict) -> &'static str {
+        match verdict {
+            Verdict::Reached => "reached",
+            Verdict::Launched(_) => "launched",
+            Verdict::Unplaced(_) => "unplaced",
+            Verdict::Pending(_) => "pending",
+            Verdict::Failed(_) => "failed",
+        }
+    }
+
+    #[test]
+    fn starts_are_done_when_systemd_says_so() {
+        let launched = unit("launched", "launched", "m");
+        let (soon, later) = (Duration::from_millis(100), Duration::from_secs(2));
+        let table = [
+            ("active", "running", soon, "reached"),
+            ("activating", "start-pre", later, "launched"),
+            ("activating", "auto-restart", soon, "launched"),
+            ("activating", "auto-restart", later, "failed"),
+            ("failed", "failed", soon, "launched"),
+            ("failed", "failed", later, "failed"),
+            ("inactive", "dead", soon, "launched"),
+            ("inactive", "dead", later, "reached"),
+            ("deactivating", "stop", later, "launched"),
+        ];
+        let goal = Goal::Started { hash: None };
+        for (active, sub, since, expected) in table {
+            let verdict = judge(&goal, Some(&launched), &[state(active, sub)], since);
+            assert_eq!(word(&verdict), expected, "{active} {sub} {since:?}");
+        }
+        assert_eq!(word(&judge(&goal, Some(&launched), &[], later)), "launched");
+        let elsewhere = State {
+            machine_id: "other".into(),
+            ..state("active", "running")
+        };
+        assert_eq!(
+            word(&judge(&goal, Some(&launched), &[elsewhere], later)),
+            "launched"
+        );
+        let broken = State {
+            load: "bad-setting".into(),
+            ..state("inactive", "dead")
+        };
+        assert_eq!(word(&judge(&goal, Some(&launched), &[broken], later)), "failed");
+        let replaced = Goal::Started {
+            hash: Some("newer".into()),
+        };
+        assert_eq!(
+            word(&judge(
+                &replaced,
+                Some(&launched),
+                &[state("active", "running")],
+                later
+            )),
+            "pending"
+        );
+    }
+
+    #[test]
+    fn what_is_not_placed_says_why() {
+        let mut waiting = unit("launched", "inactive", "");
+        let goal = Goal::Started { hash: None };
+        assert_eq!(
+            judge(&goal, Some(&waiting), &[], Duration::ZERO),
+            Verdict::Unplaced(String::new())
+        );
+        waiting.unplaced_reason = "3 machines: 3 conflict".into();
+        assert_eq!(
+            judge(&goal, Some(&waiting), &[], Duration::ZERO),
+            Verdict::Unplaced("3 machines: 3 conflict".into())
+        );
+    }
+
+    #[test]
+    fn stops_and_loads_and_the_rest() {
+        let ran = Goal::Stopped { ran: true };
+        let idle = Goal::Stopped { ran: false };
+        let table: [(&Goal, Option<Unit>, Option<State>, &str); 16] = [
+            (
+                &ran,
+                Some(unit("loaded", "launched", "m")),
+                Some(state("active", "running")),
+                "pending",
+            ),
+            (
+                &ran,
+                Some(unit("loaded", "launched", "m")),
+                Some(state("deactivating", "stop")),
+                "pending",
+            ),
+            (
+                &ran,
+                Some(unit("loaded", "launched", "m")),
+                Some(state("inactive", "dead")),
+                "reached",
+            ),
+            (
+                &idle,
+                Some(unit("loaded", "launched", "m")),
+                Some(state("failed", "failed")),
+                "pending",
+            ),
+            (
+                &idle,
+                Some(unit("loaded", "loaded", "m")),
+                Some(state("failed", "failed")),
+                "reached",
+            ),
+            (
+                &ran,
+                Some(unit("loaded", "loaded", "m")),
+                Some(state("active", "running")),
+                "pending",
+            ),
+            (&ran, Some(unit("loaded", "inactive", "")), None, "reached"),
+            (
+                &Goal::Loaded,
+                Some(unit("loaded", "loaded", "m")),
+                None,
+                "reached",
+            ),
+            (
+                &Goal::Loaded,
+                Some(unit("loaded", "inactive", "m")),
+                None,
+                "pending",
+            ),
+            (
+                &Goal::Loaded,
+                Some(unit("launched", "launched", "m")),
+                None,
+                "failed",
+            ),
+            (&Goal::Loaded, None, None, "failed"),
+            (
+                &Goal::Unloaded,
+                Some(unit("inactive", "launched", "m")),
+                None,
+                "pending",
+            ),
+            (
+                &Goal::Unloaded,
+                Some(unit("inactive", "inactive", "")),
+                Some(state("deactivating", "stop")),
+                "pending",
+            ),
+            (
+                &Goal::Unloaded,
+                Some(unit("inactive", "inactive", "")),
+                None,
+                "reached",
+            ),
+            (&Goal::Gone, None, Some(state("active", "running")), "pending"),
+            (&Goal::Gone, None, None, "reached"),
+        ];
+        for (goal, unit, state, expected) in table {
+            let states: Vec<State> = state.into_iter().collect();
+            let verdict = judge(goal, unit.as_ref(), &states, Duration::ZERO);
+            assert_eq!(word(&verdict), expected, "{goal:?} {unit:?} {states:?}");
+        }
+    }
+}
