@@ -1,8 +1,8 @@
 //! The unit commands of a pass: left in a file by the pass, run one after the other by a service nobody waits for.
 //!
-//! Each is waited for before the next, as coreos-cloudinit does. The difference: it ran them inside the boot's own
-//! transaction, where a unit ordered after it stopped the machine for good; here the boot goes on meanwhile. One that
-//! fails is an error in the journal and in the service's status, and the next is run.
+//! Each is waited for before the next, as coreos-cloudinit does, but for the supervisor's own units. The difference: it
+//! ran them inside the boot's own transaction, where a unit ordered after it stopped the machine for good; here the
+//! boot goes on meanwhile. One that fails is an error in the journal and in the service's status, and the next is run.
 
 use std::fs;
 use std::io;
@@ -54,8 +54,15 @@ fn run_below(root: &Path, say: &Say, pass: &str, manager: &mut impl Manager) -> 
     // Away before they run, so that a restart of the service does not run them twice.
     let _ = fs::remove_file(&file);
     let mut good = true;
-    for Command { origin, verb, unit } in commands {
-        match manager.systemctl(&[&verb, "--", &unit]) {
+    for Command {
+        origin,
+        verb,
+        unit,
+        wait,
+    } in commands
+    {
+        let block: &[&str] = if wait { &[] } else { &["--no-block"] };
+        match manager.systemctl(&[block, &[&verb, "--", &unit]].concat()) {
             Ok(()) => say.info(format!("{origin}: {verb} {unit}: done")),
             Err(why) => {
                 say.error(format!("{origin}: {verb} {unit}: {why}"));
@@ -79,6 +86,7 @@ mod tests {
             origin: "url line 3".into(),
             verb: "start".into(),
             unit: unit.into(),
+            wait: unit != "good.service",
         };
         leave(
             root.path(),
@@ -88,7 +96,10 @@ mod tests {
         .unwrap();
         let (say, mut manager) = (Say::to_list(), Recorder::refusing("bad.service"));
         assert!(!run_below(root.path(), &say, "boot", &mut manager));
-        assert_eq!(manager.asked(), ["start -- bad.service", "start -- good.service"]);
+        assert_eq!(
+            manager.asked(),
+            ["start -- bad.service", "--no-block start -- good.service"]
+        );
         assert!(
             say.said()
                 .contains("error: url line 3: start bad.service: refused"),

@@ -47,6 +47,7 @@ pub fn fetch(url: &str, say: &Say) -> Result<Vec<u8>, String> {
         .build()
         .into();
     let begin = Instant::now();
+    let mut said = String::new();
     let pauses = ExponentialBuilder::new()
         .with_min_delay(PAUSE_MIN)
         .with_max_delay(PAUSE_MAX)
@@ -54,7 +55,13 @@ pub fn fetch(url: &str, say: &Say) -> Result<Vec<u8>, String> {
     (|| attempt(&agent, url))
         .retry(pauses)
         .when(|e| matches!(e, AttemptError::Passing(_)) && begin.elapsed() < DEADLINE)
-        .notify(|e, pause| say.warning(format!("{url}: {e}; trying again in {pause:?}")))
+        .notify(|e, _| {
+            let why = e.to_string();
+            if why != said {
+                say.warning(format!("{url}: {why}; trying again for {DEADLINE:?}"));
+                said = why;
+            }
+        })
         .call()
         .map_err(|e| e.to_string())
 }

@@ -100,6 +100,8 @@ pub struct Command {
     pub verb: String,
     /// The unit.
     pub unit: String,
+    /// The next command waits until this one is done.
+    pub wait: bool,
 }
 
 /// Everything to do, in order.
@@ -175,11 +177,7 @@ pub fn plan_script(script: &[u8], facts: &Facts) -> Plan {
         },
     );
     plan.write(1, format!("/run/systemd/system/{unit}"), content);
-    plan.commands.push(Command {
-        origin: format!("{} line 1", facts.source),
-        verb: "start".to_owned(),
-        unit,
-    });
+    plan.command(facts, 1, "start", &unit);
     plan
 }
 

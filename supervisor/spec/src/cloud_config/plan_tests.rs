@@ -62,6 +62,7 @@ fn a_cluster_member() {
         "[Service]\nEnvironment=\"FLEET_METADATA=region=eu,quote=\\\"x\\\"\"\n"
     );
     assert_eq!(commands(&plan), ["start etcd2.service", "start fleet.service"]);
+    assert!(!plan.commands[0].wait, "ready only once the cluster is formed");
     assert_eq!(plan.commands[0].origin, "config-drive line 11");
     assert_eq!(
         file(&plan, "/etc/environment"),
@@ -164,6 +165,7 @@ fn units_of_every_kind() {
         ]
     );
     assert_eq!(commands(&plan), ["start a.service"]);
+    assert!(plan.commands[0].wait);
     let said = plan.report.to_string();
     assert!(said.contains("\"../x\" is not a drop-in's name"), "{said}");
     assert!(said.contains("\"../evil.service\" is not a unit name"), "{said}");

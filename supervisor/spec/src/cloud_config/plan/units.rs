@@ -14,6 +14,10 @@ use super::{Command, Facts, Plan, Step};
 /// The file name of drop-ins made from groups of options.
 const DROP_IN: &str = "20-cloudinit.conf";
 
+/// The supervisor under its names. It is ready only once its cluster is formed, which may need other machines: what
+/// comes after it in the text is not held up until then.
+const SUPERVISOR: [&str; 4] = ["corten.service", "etcd.service", "etcd2.service", "fleet.service"];
+
 /// Files and drop-ins for the groups of options under `coreos`.
 pub(super) fn plan_groups(config: &CloudConfig, facts: &Facts, plan: &mut Plan) {
     for (group, values) in &config.groups {
@@ -139,12 +143,15 @@ fn plan_unit(unit: &Located<Unit>, kind: UnitKind, plan: &mut Plan) {
 }
 
 impl Plan {
-    fn command(&mut self, facts: &Facts, line: usize, verb: &str, unit: &str) {
+    /// Adds a unit command.
+    pub(super) fn command(&mut self, facts: &Facts, line: usize, verb: &str, unit: &str) {
         let origin = format!("{} line {line}", facts.source);
+        let wait = !SUPERVISOR.contains(&unit);
         self.commands.push(Command {
             origin,
             verb: verb.to_owned(),
             unit: unit.to_owned(),
+            wait,
         });
     }
 }
