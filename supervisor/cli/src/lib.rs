@@ -8,5 +8,6 @@ mod go;
 mod http;
 mod terminal;
 
+pub mod docker;
 pub mod etcdctl;
 pub mod fleetctl;

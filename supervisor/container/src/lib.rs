@@ -21,12 +21,22 @@
 //! run/network/leases.json          addresses and published ports in use (under run/network/lock)
 //! ```
 
+pub mod containers;
+pub mod create;
 pub mod durable;
 pub mod engine;
 pub mod identity;
 pub mod image;
+pub mod journal;
+pub mod launch;
+pub mod network;
+pub mod record;
 pub mod reference;
 pub mod registry;
+pub mod rootfs;
+pub mod spec;
 mod sys;
+pub mod systemd;
+pub mod user;
 
 pub use engine::Engine;

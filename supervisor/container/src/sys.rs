@@ -75,3 +75,34 @@ pub fn terminal_size(terminal: BorrowedFd<'_>) -> Result<libc::winsize, Errno> {
     })?;
     Ok(size)
 }
+
+/// Splits the calling process, the first one of a container: the child returns and becomes the program, the parent
+/// stays as a small init that forwards signals, reaps, and ends as the child ended. Single-threaded callers only.
+pub fn become_init() {
+    use nix::sys::signal::{SigSet, SigmaskHow, kill, sigprocmask};
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, Pid, fork};
+
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
+    // SAFETY: the process has one thread, so the child may use everything it inherits.
+    let child = match unsafe { fork() } {
+        Ok(ForkResult::Parent { child }) => child,
+        Ok(ForkResult::Child) | Err(_) => return,
+    };
+    loop {
+        match SigSet::all().wait() {
+            Ok(Signal::SIGCHLD) => loop {
+                match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+                    Ok(WaitStatus::Exited(pid, status)) if pid == child => std::process::exit(status),
+                    Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => {
+                        std::process::exit(128 + signal as i32)
+                    }
+                    Ok(WaitStatus::StillAlive) | Err(_) => break,
+                    Ok(_) => {}
+                }
+            },
+            Ok(signal) => drop(kill(child, signal)),
+            Err(_) => {}
+        }
+    }
+}

@@ -145,7 +145,7 @@ impl Client {
         let media_type = header(&response, "content-type").unwrap_or_default();
         let bytes = read_limited(response, &url)?;
         let digest = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
-        if selector.starts_with("sha256:") && selector != digest {
+        if selector.contains(':') && selector != digest {
             return Err(RegistryError::Digest {
                 what: format!("manifest of {}", self.reference.familiar_name()),
                 wanted: selector.to_owned(),

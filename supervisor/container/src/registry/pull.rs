@@ -96,7 +96,7 @@ pub fn pull(
 ) -> Result<Pulled, PullError> {
     let _adding = store.adding()?;
     let client = Client::connect(config, reference)?;
-    let top = client.manifest(reference.selector())?;
+    let top = client.manifest(reference.wanted())?;
     let manifest = choose(&client, reference, platform, &top)?;
     let config_bytes = client.small_blob(&manifest.config.digest)?;
     let file: ImageFile = serde_json::from_slice(&config_bytes)
