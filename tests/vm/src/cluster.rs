@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use corten_qemu::process::Sweep;
 use corten_qemu::{
     Accel, Boot, Control, GuestForward, Link, Machine, Port, Spec, Ssh, SwitchConfig, UserNet, console, disk,
-    ssh, tool, volume,
+    ssh, volume,
 };
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +69,6 @@ pub struct Cluster {
     pub(crate) layout: Layout,
     pub(crate) machines: Vec<Machine>,
     pub(crate) switch: Service,
-    pub(crate) agent: Service,
     pub(crate) registry: Registry,
     pub(crate) sweep: Option<Sweep>,
 }
@@ -100,7 +99,6 @@ impl Cluster {
 
         let registry = Registry::start(&layout.registry(), &layout.dir().join("registry.log"), 0)?;
         registry.push(WEB_IMAGE, "latest", &web_image::build(&host::static_busybox()?)?)?;
-        let agent = start_agent(&layout)?;
         let mut machines = Vec::new();
         for node in &shared.nodes {
             let spec = machine_spec(plan, image, &layout, &programs, registry.port(), &shared, node)?;
@@ -111,7 +109,6 @@ impl Cluster {
             layout,
             machines,
             switch,
-            agent,
             registry,
             sweep: Some(sweep),
         })
@@ -255,10 +252,7 @@ impl Cluster {
                     .with_context(|| format!("ending {}", machine.name())),
             );
         }
-        for service in [&mut self.switch, &mut self.agent] {
-            result = result.and(service.stop());
-        }
-        result = result.and(self.registry.stop());
+        result = result.and(self.switch.stop()).and(self.registry.stop());
         let names = self.names();
         match self.sweep.take() {
             Some(sweep) => drop(sweep),
@@ -364,33 +358,4 @@ fn start_switch(layout: &Layout, programs: &Programs, machines: &[Machine]) -> R
         &layout.dir().join("switch.log"),
         || control.counts().map(drop).map_err(|error| error.to_string()),
     )
-}
-
-/// An SSH agent with the cluster's key alone, for the clients that tunnel through SSH.
-fn start_agent(layout: &Layout) -> Result<Service> {
-    let socket = layout.agent_socket();
-    let log = layout.dir().join("ssh-agent.log");
-    let agent = Service::start(
-        &tool::find("ssh-agent")?,
-        &["-D", "-a", socket],
-        layout.dir(),
-        &log,
-        || {
-            if layout.dir().join(socket).exists() {
-                Ok(())
-            } else {
-                Err("no socket yet".to_owned())
-            }
-        },
-    )?;
-    let mut add = std::process::Command::new(tool::find("ssh-add")?);
-    add.arg("-q")
-        .arg(layout.key())
-        .env("SSH_AUTH_SOCK", socket)
-        .current_dir(layout.dir());
-    let added = add.output().context("running ssh-add")?;
-    if !added.status.success() {
-        bail!("ssh-add: {}", String::from_utf8_lossy(&added.stderr).trim());
-    }
-    Ok(agent)
 }

@@ -233,7 +233,7 @@ pub fn how_to_go_on(cluster: &Cluster, program: &str) -> Result<String> {
          \n  {program} ssh node2 etcdctl get /greeting\
          \n  {program} ssh node1 docker ps\
          \n  {program} fleetctl list-units                    fleetctl from here, through a tunnel; the same by hand:\
-         \n    (cd {dir} && {} bin/fleetctl list-units)\
+         \n    {} {dir}/bin/fleetctl list-units\
          \n  {program} kill node2; {program} start node2      power\
          \n  {program} cut node3; {program} heal node3        its network\
          \n  {program} logs node1                             its console\

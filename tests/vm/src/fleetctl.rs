@@ -1,5 +1,5 @@
 //! The product's `fleetctl`, run on the host as an operator would: through an SSH tunnel to one machine, with the
-//! cluster's key in an agent.
+//! cluster's key from its file.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,9 +14,7 @@ use crate::cluster::Cluster;
 #[derive(Debug, Clone)]
 pub struct Fleetctl {
     program: PathBuf,
-    folder: PathBuf,
-    agent: &'static str,
-    known_hosts: PathBuf,
+    key: PathBuf,
     port: u16,
 }
 
@@ -50,9 +48,7 @@ impl Fleetctl {
         let layout = cluster.layout();
         Ok(Fleetctl {
             program: layout.bin().join("fleetctl"),
-            folder: layout.dir().to_owned(),
-            agent: layout.agent_socket(),
-            known_hosts: layout.known_hosts(),
+            key: layout.key(),
             port: cluster.ssh(name)?.port,
         })
     }
@@ -62,20 +58,16 @@ impl Fleetctl {
         vec![
             ("FLEETCTL_TUNNEL", format!("127.0.0.1:{}", self.port)),
             ("FLEETCTL_STRICT_HOST_KEY_CHECKING", "false".to_owned()),
-            (
-                "FLEETCTL_KNOWN_HOSTS_FILE",
-                self.known_hosts.display().to_string(),
-            ),
-            ("SSH_AUTH_SOCK", self.agent.to_owned()),
+            ("FLEETCTL_SSH_CONFIG", "/dev/null".to_owned()),
+            ("FLEETCTL_SSH_IDENTITY", self.key.display().to_string()),
         ]
     }
 
-    /// Runs it, whatever becomes of it. Unit files are named relative to the cluster's folder, or absolutely.
+    /// Runs it, whatever becomes of it.
     pub fn output(&self, args: &[&str]) -> Result<Output> {
         let output = Command::new(&self.program)
             .args(args)
             .envs(self.environment())
-            .current_dir(&self.folder)
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("running {}", self.program.display()))?;

@@ -120,8 +120,6 @@ pub fn check_tools() -> Result<()> {
         "qemu-img",
         "ssh",
         "ssh-keygen",
-        "ssh-agent",
-        "ssh-add",
         "docker-registry",
     ];
     let missing: Vec<String> = tools

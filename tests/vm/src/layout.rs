@@ -5,7 +5,7 @@
 //! <dir>/journal/<name>.txt  a machine's journal, taken when something failed  stays
 //! <dir>/registry.log, switch.log                                              stay
 //! <dir>/disks/              overlays and configuration volumes                go
-//! <dir>/keys/               the cluster's SSH key, known hosts, agent socket  go
+//! <dir>/keys/               the cluster's SSH key, known hosts                go
 //! <dir>/bin/                links to the product's programs                   go
 //! <dir>/registry/           the registry's data                               goes
 //! <dir>/state.json          what a later command needs                        goes
@@ -111,11 +111,6 @@ impl Layout {
     /// The host keys seen so far.
     pub fn known_hosts(&self) -> PathBuf {
         self.keys().join("known_hosts")
-    }
-
-    /// The SSH agent's socket, relative to the cluster's folder: a socket's address holds 107 bytes at most.
-    pub fn agent_socket(&self) -> &'static str {
-        "keys/agent.sock"
     }
 
     /// The programs by their names.

@@ -258,7 +258,6 @@ fn shell(cluster: &Cluster, name: &str, command: &[String]) -> Result<ExitCode> 
 }
 
 fn fleetctl(cluster: &Cluster, args: &[String]) -> Result<ExitCode> {
-    let args: Vec<String> = args.iter().map(|arg| absolute_file(arg)).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let output = Fleetctl::by(cluster, "node1")?.output(&args)?;
     print!("{}", output.stdout);
@@ -266,14 +265,6 @@ fn fleetctl(cluster: &Cluster, args: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::from(
         output.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1),
     ))
-}
-
-/// A file here stays the same file in the folder in which fleetctl runs.
-fn absolute_file(arg: &str) -> String {
-    match Path::new(arg).canonicalize() {
-        Ok(path) if path.is_file() => path.display().to_string(),
-        _ => arg.to_owned(),
-    }
 }
 
 /// Our program as the user would type it from here.

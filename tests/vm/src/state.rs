@@ -17,7 +17,6 @@ use crate::service::Service;
 struct State {
     machines: Vec<Record>,
     switch: Process,
-    agent: Process,
     registry: Process,
     registry_port: u16,
 }
@@ -34,7 +33,6 @@ impl Cluster {
         let state = State {
             machines,
             switch: self.switch.release()?,
-            agent: self.agent.release()?,
             registry: self.registry.release()?,
             registry_port,
         };
@@ -57,7 +55,6 @@ impl Cluster {
         Ok(Cluster {
             machines: state.machines.into_iter().map(Machine::adopt).collect(),
             switch: Service::adopt(state.switch),
-            agent: Service::adopt(state.agent),
             registry: Registry::adopt(state.registry_port, state.registry),
             layout,
             sweep: None,
@@ -68,7 +65,7 @@ impl Cluster {
 /// Refuses a folder in which something of an earlier cluster still runs.
 pub(crate) fn refuse_running(layout: &Layout) -> Result<()> {
     let Some(state) = read(layout)? else { return Ok(()) };
-    let helpers = [state.switch, state.agent, state.registry];
+    let helpers = [state.switch, state.registry];
     let machines = state.machines.iter().filter_map(|record| record.process);
     if machines.chain(helpers).any(|process| process.is_running()) {
         bail!(
