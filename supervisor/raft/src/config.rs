@@ -28,6 +28,8 @@ pub struct Config {
     pub keep_entries: u64,
     /// How much of the log one segment file holds before the next is begun, in bytes.
     pub segment_bytes: u64,
+    /// The version the first leader gives the cluster (`/version`'s etcdcluster).
+    pub cluster_version: String,
     /// How large the state may grow, in bytes: address space, not memory or disk.
     pub state_limit_bytes: u64,
 }
@@ -46,6 +48,7 @@ impl Config {
             snapshot_count: 10_000,
             keep_entries: 5_000,
             segment_bytes: 16 << 20,
+            cluster_version: "3.4.0".to_owned(),
             state_limit_bytes: 64 << 30,
         }
     }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use corten_store::StoreFault;
 use serde::{Deserialize, Serialize};
 
 /// Why a node does not start.
@@ -140,6 +139,3 @@ pub enum PeerError {
         body: String,
     },
 }
-
-/// What the state's storage reported, for readers.
-pub type ReadFault = StoreFault;

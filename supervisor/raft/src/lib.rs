@@ -2,13 +2,36 @@
 //!
 //! Refuses to decide what a command means: that is `corten-store`'s. Refuses to acknowledge anything that is not on the
 //! disks of a quorum.
+//!
+//! ```text
+//! propose --> one batch of all that waits --> openraft --> log: one write, one fdatasync
+//!                 (a follower's goes to the leader)    `--> peers
+//! committed --> state machine: one heed transaction --> watchers (broadcast) --> the proposers' answers
+//! ```
+//!
+//! The data directory: `identity` and `lock` ([`mod@identity`]), `log/` ([`mod@log`]), `state/` and `state.mark`
+//! ([`mod@state`]), `snap/` ([`mod@snapshot`]). The log is the truth; the state can be made anew from the newest snapshot
+//! and the log behind it.
 
-pub mod config;
-pub mod error;
-pub mod node;
-pub mod state;
+// openraft's errors are large, and every function it calls or is called by returns them.
+#![allow(clippy::result_large_err)]
+
+mod config;
+mod duties;
+mod error;
+mod identity;
+mod linearize;
+mod log;
+mod node;
+mod peer;
+mod propose;
+mod snapshot;
+mod start;
+mod state;
+mod types;
 
 pub use config::{Config, Leader, Member, Status};
 pub use error::{PeerError, ProposeError, StartError};
+pub use identity::{cluster_id, member_id};
 pub use node::{Applied, AppliedBatch, Node};
 pub use state::ReadTx;

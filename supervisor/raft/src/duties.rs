@@ -1,0 +1,147 @@
+//! What a node does by itself: follow who leads, publish itself, decide the cluster's version, let keys expire.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use corten_store::member::{self, Attributes};
+use corten_store::{Command, keys, meta};
+use tokio::time::Instant;
+
+use crate::Leader;
+use crate::node::Inner;
+
+/// etcd's SYNC interval.
+const EXPIRY: Duration = Duration::from_millis(500);
+/// The pause after something failed.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Keeps [`Inner::leader`] true.
+pub(crate) async fn follow_leader(inner: Arc<Inner>) {
+    let mut metrics = inner.raft.metrics();
+    loop {
+        let leader = {
+            let metrics = metrics.borrow_and_update();
+            let nodes = metrics.membership_config.membership();
+            metrics
+                .current_leader
+                .filter(|_| metrics.running_state.is_ok())
+                .and_then(|id| {
+                    let peer_url = nodes.get_node(&id)?.addr.clone();
+                    Some(Leader {
+                        id,
+                        peer_url,
+                        is_me: id == inner.identity.member,
+                    })
+                })
+        };
+        inner.leader.send_if_modified(|known| {
+            let changed = *known != leader;
+            if changed {
+                match &leader {
+                    Some(leader) => {
+                        tracing::info!(id = %format!("{:x}", leader.id), is_me = leader.is_me, "leader")
+                    }
+                    None => tracing::info!("no leader"),
+                }
+                known.clone_from(&leader);
+            }
+            changed
+        });
+        if metrics.changed().await.is_err() {
+            inner.leader.send_replace(None);
+            return;
+        }
+    }
+}
+
+/// Publishes this member's attributes where they are not what the cluster knows, then sees to the cluster's version.
+pub(crate) async fn publish(inner: Arc<Inner>) {
+    let mut leader = inner.leader.subscribe();
+    loop {
+        let wanted = attributes(&inner);
+        let known = inner
+            .state
+            .read(|tx| member::member(tx, inner.identity.member))
+            .ok()
+            .flatten();
+        if known.as_ref() == wanted.as_ref() && known.is_some() {
+            break;
+        }
+        if let Some(wanted) = wanted
+            && leader.wait_for(Option::is_some).await.is_ok()
+        {
+            let deadline = Instant::now() + inner.request_timeout();
+            match inner.propose_now(&Command::Member(wanted), deadline).await {
+                Ok(_) => break,
+                Err(e) => tracing::warn!(error = %e, "this member could not publish itself yet"),
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    decide_version(&inner).await;
+}
+
+fn attributes(inner: &Inner) -> Option<Attributes> {
+    let metrics = inner.raft.metrics();
+    let metrics = metrics.borrow();
+    let node = metrics
+        .membership_config
+        .membership()
+        .get_node(&inner.identity.member)?;
+    Some(Attributes {
+        id: inner.identity.member,
+        name: inner.config.name.clone(),
+        peer_urls: node.addr.split(',').map(str::to_owned).collect(),
+        client_urls: inner.config.advertise_client_urls.clone(),
+    })
+}
+
+/// Has the leader decide the version once; returns when it is decided and known here.
+async fn decide_version(inner: &Inner) {
+    let mut applied = inner.applied.clone();
+    loop {
+        let version = inner.state.read(|tx| Ok(meta::read(tx)?.version)).ok().flatten();
+        if version.is_some() {
+            inner.formed.send_replace(true);
+            return;
+        }
+        if inner.leads() {
+            let deadline = Instant::now() + inner.request_timeout();
+            let command = Command::Version(inner.config.cluster_version.clone());
+            if let Err(e) = inner.propose_now(&command, deadline).await {
+                tracing::warn!(error = %e, "the cluster's version could not be decided yet");
+            }
+            continue;
+        }
+        let _ = tokio::time::timeout(PAUSE, applied.changed()).await;
+    }
+}
+
+/// While this node leads, proposes the time whenever keys are due.
+pub(crate) async fn expire_keys(inner: Arc<Inner>) {
+    let mut tick = tokio::time::interval(EXPIRY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if !inner.leads() {
+            continue;
+        }
+        let now_ms = now_ms();
+        match inner.state.read(|tx| keys::next_expiry(tx)) {
+            Ok(Some(due_ms)) if due_ms <= now_ms => {
+                let deadline = Instant::now() + inner.request_timeout();
+                if let Err(e) = inner.propose_now(&Command::ExpireKeys { now_ms }, deadline).await {
+                    tracing::debug!(error = %e, "keys could not expire yet");
+                }
+            }
+            Ok(_) => {}
+            Err(e) => tracing::debug!(error = %e, "the next expiry is not known"),
+        }
+    }
+}
+
+/// The wall clock, in ms since the Unix epoch.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

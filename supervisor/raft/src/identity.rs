@@ -1,0 +1,198 @@
+//! Who this node is: member id and cluster id, as etcd computes them, and the file that remembers them.
+//!
+//! ```text
+//! <data dir>/identity     two lines: member <hex>, cluster <hex>
+//! <data dir>/lock         held while a process uses the directory
+//! ```
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use sha1::{Digest, Sha1};
+
+use crate::{Config, Member, StartError};
+
+/// Member and cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// This member.
+    pub member: u64,
+    /// Its cluster.
+    pub cluster: u64,
+}
+
+/// A member's id: the first eight bytes of the SHA-1 of its sorted peer URLs and the cluster's token.
+pub fn member_id(peer_urls: &[String], token: &str) -> u64 {
+    let mut urls = peer_urls.to_vec();
+    urls.sort_unstable();
+    first_eight(&[urls.concat().as_bytes(), token.as_bytes()].concat())
+}
+
+/// The cluster's id: the first eight bytes of the SHA-1 of its first members' sorted ids.
+pub fn cluster_id(members: &[u64]) -> u64 {
+    let mut members = members.to_vec();
+    members.sort_unstable();
+    first_eight(&members.iter().flat_map(|id| id.to_be_bytes()).collect::<Vec<_>>())
+}
+
+fn first_eight(bytes: &[u8]) -> u64 {
+    let digest = Sha1::digest(bytes);
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    u64::from_be_bytes(first)
+}
+
+/// The first members of the configured cluster, by id.
+pub fn initial_members(config: &Config) -> Vec<Member> {
+    let mut members: Vec<Member> = Vec::new();
+    for (name, url) in &config.initial_cluster {
+        match members.iter_mut().find(|member| member.name == *name) {
+            Some(member) => member.peer_urls.push(url.clone()),
+            None => members.push(Member {
+                id: 0,
+                name: name.clone(),
+                peer_urls: vec![url.clone()],
+                client_urls: Vec::new(),
+            }),
+        }
+    }
+    for member in &mut members {
+        member.peer_urls.sort_unstable();
+        member.id = member_id(&member.peer_urls, &config.initial_cluster_token);
+    }
+    members.sort_by_key(|member| member.id);
+    members
+}
+
+/// Who the configuration says this node is.
+fn configured(config: &Config) -> Option<Identity> {
+    let members = initial_members(config);
+    let me = members.iter().find(|member| member.name == config.name)?;
+    let ids: Vec<u64> = members.iter().map(|member| member.id).collect();
+    Some(Identity {
+        member: me.id,
+        cluster: cluster_id(&ids),
+    })
+}
+
+/// Who this node is: what the data directory says, else what the configuration says. True with it if the directory is
+/// new.
+///
+/// # Errors
+/// When neither says it, or they contradict each other.
+pub fn establish(config: &Config) -> Result<(Identity, bool), StartError> {
+    let path = config.data_dir.join("identity");
+    let io = |what| {
+        let path = path.clone();
+        move |source| StartError::Io { path, what, source }
+    };
+    let configured = configured(config);
+    if path.exists() {
+        let text = std::fs::read_to_string(&path).map_err(io("read who this node is"))?;
+        let found = parse(&text).ok_or_else(|| StartError::Io {
+            path: path.clone(),
+            what: "understand who this node is",
+            source: std::io::Error::new(std::io::ErrorKind::InvalidData, "not an identity file"),
+        })?;
+        if let Some(configured) = configured.filter(|configured| *configured != found) {
+            return Err(StartError::OtherCluster {
+                path,
+                found_member: found.member,
+                found_cluster: found.cluster,
+                member: configured.member,
+                cluster: configured.cluster,
+            });
+        }
+        return Ok((found, false));
+    }
+    let identity = configured.ok_or_else(|| StartError::NotInCluster {
+        name: config.name.clone(),
+        cluster: config
+            .initial_cluster
+            .iter()
+            .map(|(n, url)| format!("{n}={url}"))
+            .collect::<Vec<_>>()
+            .join(","),
+    })?;
+    let unfinished = path.with_extension("tmp");
+    let write = || {
+        let mut file = File::create(&unfinished)?;
+        write!(
+            file,
+            "member {:x}\ncluster {:x}\n",
+            identity.member, identity.cluster
+        )?;
+        file.sync_all()?;
+        std::fs::rename(&unfinished, &path)?;
+        crate::log::sync_dir(&config.data_dir)
+    };
+    write().map_err(io("write who this node is"))?;
+    Ok((identity, true))
+}
+
+fn parse(text: &str) -> Option<Identity> {
+    let mut lines = text.lines();
+    let member = u64::from_str_radix(lines.next()?.strip_prefix("member ")?, 16).ok()?;
+    let cluster = u64::from_str_radix(lines.next()?.strip_prefix("cluster ")?, 16).ok()?;
+    Some(Identity { member, cluster })
+}
+
+/// Makes the data directory and locks it; the lock holds while the file is open.
+///
+/// # Errors
+/// When it cannot be made, or another process uses it.
+pub fn lock(data_dir: &Path) -> Result<File, StartError> {
+    let path = data_dir.join("lock");
+    let io = |what| {
+        let path = path.clone();
+        move |source| StartError::Io { path, what, source }
+    };
+    std::fs::create_dir_all(data_dir).map_err(io("make the data directory"))?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(io("open the lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(data_dir.to_path_buf())),
+        Err(std::fs::TryLockError::Error(source)) => Err(io("lock")(source)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// From the transcript of a real etcd 3.4.23 with the default token.
+    #[test]
+    fn ids_are_etcds() {
+        let id = member_id(&["http://127.0.0.1:24012".to_owned()], "etcd-cluster");
+        assert_eq!(format!("{id:x}"), "bfb38348b1f5c11d");
+        assert_eq!(format!("{:x}", cluster_id(&[id])), "cc25c5aa8e9c0386");
+    }
+
+    #[test]
+    fn a_data_directory_of_another_cluster_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::new("a", dir.path());
+        assert!(matches!(establish(&config), Err(StartError::NotInCluster { .. })));
+        config.initial_cluster = vec![("a".to_owned(), "http://127.0.0.1:1".to_owned())];
+        let (identity, new) = establish(&config).unwrap();
+        assert!(new);
+        assert_eq!(establish(&config).unwrap(), (identity, false));
+        config
+            .initial_cluster
+            .push(("b".to_owned(), "http://127.0.0.1:2".to_owned()));
+        assert!(matches!(establish(&config), Err(StartError::OtherCluster { .. })));
+        config.initial_cluster.clear(); // the data directory wins
+        assert_eq!(establish(&config).unwrap(), (identity, false));
+        let held = lock(dir.path()).unwrap();
+        assert!(matches!(lock(dir.path()), Err(StartError::InUse(_))));
+        drop(held);
+        lock(dir.path()).unwrap();
+    }
+}

@@ -1,0 +1,62 @@
+//! What goes over the peers' wire besides openraft's own messages.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::error::ProposeError;
+use crate::types::Replies;
+
+/// The header naming the cluster, lower-case hexadecimal.
+pub const CLUSTER_HEADER: &str = "x-corten-cluster";
+
+/// The paths, one per message.
+pub mod path {
+    /// AppendEntries.
+    pub const APPEND: &str = "/corten/raft/v1/append";
+    /// RequestVote.
+    pub const VOTE: &str = "/corten/raft/v1/vote";
+    /// A piece of a snapshot.
+    pub const SNAPSHOT: &str = "/corten/raft/v1/snapshot";
+    /// A follower's batch of proposals.
+    pub const PROPOSE: &str = "/corten/raft/v1/propose";
+    /// A follower asks up to where it must have applied to read what is current.
+    pub const READ_INDEX: &str = "/corten/raft/v1/read-index";
+}
+
+/// The longest body a peer accepts, in bytes: entries of a few MiB, twice over.
+pub const LONGEST_BODY: usize = 64 << 20;
+
+/// The answer to forwarded proposals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committed {
+    /// The entry that carried them.
+    pub raft_index: u64,
+    /// Its term.
+    pub term: u64,
+    /// The answers, in order.
+    pub replies: Replies,
+}
+
+/// Why a leader did not serve a follower.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// It is not the leader; nothing was done.
+    NotLeader,
+    /// It tried.
+    Failed(ProposeError),
+}
+
+/// Encodes a message.
+///
+/// # Errors
+/// When a value does not fit postcard; none of ours does that.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, String> {
+    postcard::to_stdvec(message).map_err(|e| format!("a message does not encode: {e}"))
+}
+
+/// Decodes a message.
+///
+/// # Errors
+/// When the peer speaks another version.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    postcard::from_bytes(bytes).map_err(|e| format!("a message is not of this version: {e}"))
+}

@@ -1,0 +1,222 @@
+//! Proposals: all that wait together go into one log entry, which the leader syncs once; a follower sends its batch to
+//! the leader.
+//!
+//! A proposal that was certainly not made is tried again until its deadline. One that may have been made never is: it
+//! fails as lost, because doing it twice could be wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_store::Command;
+use openraft::ServerState;
+use openraft::error::ClientWriteError;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::node::{Applied, Inner};
+use crate::peer::client::AskError;
+use crate::peer::wire::{self, Committed, Refusal};
+use crate::types::Batch;
+use crate::{Leader, ProposeError};
+
+/// The largest command, in bytes: etcd's request limit of 1.5 MiB, and room for what is around it.
+pub(crate) const LONGEST_COMMAND: usize = 1536 * 1024 + 64 * 1024;
+/// How many commands one entry carries at most.
+const BATCH_COMMANDS: usize = 1024;
+/// How many bytes of commands are gathered into one entry.
+const BATCH_BYTES: usize = 1 << 20;
+/// How many entries may be under way at once. While they are, proposals gather for the next.
+const UNDER_WAY: usize = 2;
+/// The pause before a leader that cannot be reached is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A command on its way into the log.
+pub(crate) struct Proposal {
+    command: Vec<u8>,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<Applied, ProposeError>>,
+}
+
+impl Proposal {
+    /// Encodes a command.
+    pub fn new(
+        command: &Command,
+        deadline: Instant,
+        answer: oneshot::Sender<Result<Applied, ProposeError>>,
+    ) -> Result<Proposal, ProposeError> {
+        let command = postcard::to_stdvec(command).map_err(|e| ProposeError::Stopped(e.to_string()))?;
+        if command.len() > LONGEST_COMMAND {
+            return Err(ProposeError::TooLarge {
+                size: command.len() as u64,
+                limit: LONGEST_COMMAND as u64,
+            });
+        }
+        Ok(Proposal {
+            command,
+            deadline,
+            answer,
+        })
+    }
+}
+
+/// Gathers proposals into batches for as long as the node runs.
+pub(crate) async fn run(inner: Arc<Inner>, mut queue: mpsc::Receiver<Proposal>) {
+    let places = Arc::new(Semaphore::new(UNDER_WAY));
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let Some(first) = queue.recv().await else { break };
+        let mut bytes = first.command.len();
+        let mut group = vec![first];
+        while group.len() < BATCH_COMMANDS
+            && bytes < BATCH_BYTES
+            && let Ok(next) = queue.try_recv()
+        {
+            bytes += next.command.len();
+            group.push(next);
+        }
+        let node = Arc::clone(&inner);
+        inner.spawn(async move {
+            submit(&node, group).await;
+            drop(place);
+        });
+    }
+}
+
+/// Gets one batch committed, and tells its proposers.
+async fn submit(inner: &Inner, group: Vec<Proposal>) {
+    let batch = Batch::join(group.iter().map(|proposal| proposal.command.as_slice()));
+    let deadline = group
+        .iter()
+        .map(|proposal| proposal.deadline)
+        .min()
+        .unwrap_or_else(Instant::now);
+    let result = commit(inner, &batch, deadline).await;
+    match result {
+        Ok(committed) if committed.replies.0.len() == group.len() => {
+            let Committed {
+                raft_index,
+                term,
+                replies,
+            } = committed;
+            for (proposal, reply) in group.into_iter().zip(replies.0) {
+                let applied = Applied {
+                    response: reply.response,
+                    etcd_index: reply.etcd_index,
+                    raft_index,
+                    term,
+                };
+                let _ = proposal.answer.send(Ok(applied)); // the proposer may have gone
+            }
+        }
+        result => {
+            let error = result
+                .err()
+                .unwrap_or_else(|| ProposeError::Lost("the answers do not match".to_owned()));
+            for proposal in group {
+                let _ = proposal.answer.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// Tries until the batch is committed and in this node's state, surely failed, or possibly lost.
+async fn commit(inner: &Inner, batch: &Batch, deadline: Instant) -> Result<Committed, ProposeError> {
+    let mut leader = inner.leader.subscribe();
+    loop {
+        let leads = leader.borrow_and_update().clone();
+        match leads {
+            Some(Leader { is_me: true, .. }) => {
+                match within(deadline, inner.propose_as_leader(batch.clone())).await? {
+                    Err(Refusal::NotLeader) => {}
+                    Err(Refusal::Failed(e)) => return Err(e),
+                    Ok(committed) => return Ok(committed),
+                }
+            }
+            Some(other) => match forward(inner, &other, batch, deadline).await? {
+                None => {}
+                Some(committed) => {
+                    let mut applied = inner.applied.clone();
+                    let caught_up = applied.wait_for(|index| *index >= committed.raft_index);
+                    within(deadline, caught_up)
+                        .await?
+                        .map_err(|e| ProposeError::Stopped(e.to_string()))?;
+                    return Ok(committed);
+                }
+            },
+            None => {}
+        }
+        if Instant::now() >= deadline {
+            return Err(ProposeError::NoLeader);
+        }
+        // A new leader, or the same one once more.
+        let _ = tokio::time::timeout(PAUSE, leader.changed()).await;
+    }
+}
+
+async fn within<T>(deadline: Instant, act: impl Future<Output = T>) -> Result<T, ProposeError> {
+    tokio::time::timeout_at(deadline, act)
+        .await
+        .map_err(|_| ProposeError::Timeout)
+}
+
+/// Sends a batch to the leader; `None` if it was certainly not proposed.
+async fn forward(
+    inner: &Inner,
+    leader: &Leader,
+    batch: &Batch,
+    deadline: Instant,
+) -> Result<Option<Committed>, ProposeError> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let asked = inner
+        .client
+        .post(&leader.peer_url, wire::path::PROPOSE, batch.0.clone(), left)
+        .await;
+    let answer = match asked {
+        Ok(answer) => answer,
+        Err(AskError::Unreachable { .. } | AskError::Status { .. }) => return Ok(None),
+        Err(_) if Instant::now() >= deadline => return Err(ProposeError::Timeout),
+        Err(e @ AskError::Broken { .. }) => return Err(ProposeError::Lost(e.to_string())),
+    };
+    match wire::decode::<Result<Committed, Refusal>>(&answer).map_err(ProposeError::Lost)? {
+        Ok(committed) => Ok(Some(committed)),
+        Err(Refusal::NotLeader) => Ok(None),
+        Err(Refusal::Failed(e)) => Err(e),
+    }
+}
+
+impl Inner {
+    /// Proposes a batch if this node leads.
+    pub(crate) async fn propose_as_leader(&self, batch: Batch) -> Result<Committed, Refusal> {
+        let stopped = |cause: String| Refusal::Failed(ProposeError::Stopped(cause));
+        {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow();
+            if let Err(fatal) = &metrics.running_state {
+                return Err(stopped(fatal.to_string()));
+            }
+            if metrics.state != ServerState::Leader {
+                return Err(Refusal::NotLeader);
+            }
+        }
+        if self.log.no_space() {
+            return Err(Refusal::Failed(ProposeError::NoSpace));
+        }
+        let answered = self
+            .raft
+            .client_write_ff(batch)
+            .await
+            .map_err(|e| stopped(e.to_string()))?;
+        match answered.await {
+            Ok(Ok(written)) => Ok(Committed {
+                raft_index: written.log_id.index,
+                term: written.log_id.leader_id.term,
+                replies: written.data,
+            }),
+            // The entry may have been appended before leadership was lost, and another may yet commit it.
+            Ok(Err(ClientWriteError::ForwardToLeader(_))) => Err(Refusal::Failed(ProposeError::Lost(
+                "the leader changed meanwhile".to_owned(),
+            ))),
+            Ok(Err(e)) => Err(Refusal::Failed(ProposeError::Lost(e.to_string()))),
+            Err(_) => Err(stopped("raft has ended".to_owned())),
+        }
+    }
+}

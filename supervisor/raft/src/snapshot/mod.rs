@@ -1,0 +1,343 @@
+//! Snapshots: the whole store in one checked file, to bring a follower up to date and to let the log be purged.
+//!
+//! ```text
+//! <data dir>/snap/00000000000000012345-0000000000000007.snap    index and term of the last entry in it; one is kept
+//!
+//! file    magic "CORTSNP1" | cluster u64 | length u32, crc32c u32 of the meta | meta (postcard SnapshotMeta)
+//!         blocks           length u32 > 0, crc32c u32 | rows
+//!         end              length u32 = 0, crc32c u32 of the rows' count | count u64
+//! row     table u8 | key length u16 | value length u32 | key | value          tables and keys ascending
+//! ```
+//!
+//! Numbers are little-endian. A snapshot gets its name only when it is whole and on disk; one that is received is checked
+//! to its end, synced and named before the state is replaced, so a crash in between leaves either the old state or a
+//! snapshot the next start loads.
+
+mod file;
+mod format;
+
+pub use file::SnapshotFile;
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use corten_store::StoreFault;
+use openraft::Snapshot;
+
+use crate::StartError;
+use crate::log::sync_dir;
+use crate::state::{self, State};
+use crate::types::{LogId, SnapshotMeta, TypeConfig};
+
+/// How long a full disk is left alone before the next try.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
+
+/// The directory of snapshots.
+pub struct Snapshots {
+    dir: PathBuf,
+    cluster: u64,
+    received: AtomicU64,
+}
+
+/// Why a snapshot could not be built or installed.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file does not match its checksums, or is another cluster's.
+    #[error("{path}: the snapshot is damaged: {cause}")]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
+    /// The state failed.
+    #[error(transparent)]
+    State(#[from] StoreFault),
+}
+
+impl Snapshots {
+    /// The snapshots below `data_dir`; unfinished files are removed.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or read.
+    pub fn open(data_dir: &Path, cluster: u64) -> Result<Snapshots, StartError> {
+        let dir = data_dir.join("snap");
+        let io = |what| {
+            let path = dir.clone();
+            move |source| StartError::Io { path, what, source }
+        };
+        std::fs::create_dir_all(&dir).map_err(io("make the directory of snapshots"))?;
+        for entry in std::fs::read_dir(&dir).map_err(io("list the snapshots"))? {
+            let path = entry.map_err(io("list the snapshots"))?.path();
+            if path.extension().is_some_and(|ending| ending == "tmp") {
+                std::fs::remove_file(&path).map_err(io("remove an unfinished snapshot"))?;
+            }
+        }
+        Ok(Snapshots {
+            dir,
+            cluster,
+            received: AtomicU64::new(0),
+        })
+    }
+
+    /// The newest snapshot's file, if there is one.
+    fn newest(&self) -> io::Result<Option<PathBuf>> {
+        let mut newest = None;
+        for entry in std::fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ending| ending == "snap") {
+                newest = newest.max(Some(path));
+            }
+        }
+        Ok(newest)
+    }
+
+    fn path_for(&self, last: Option<LogId>) -> PathBuf {
+        let (index, term) = last.map_or((0, 0), |id| (id.index, id.leader_id.term));
+        self.dir.join(format!("{index:020}-{term:016}.snap"))
+    }
+
+    /// The newest snapshot, open for reading from its begin.
+    ///
+    /// # Errors
+    /// When it cannot be read, or its head is damaged.
+    pub fn current(&self) -> Result<Option<Snapshot<TypeConfig>>, SnapshotError> {
+        let path = match self.newest() {
+            Ok(Some(path)) => path,
+            Ok(None) => return Ok(None),
+            Err(source) => {
+                return Err(SnapshotError::Io {
+                    path: self.dir.clone(),
+                    source,
+                });
+            }
+        };
+        let meta = self.meta_of(&path)?;
+        let file = SnapshotFile::open(&path).map_err(|source| SnapshotError::Io { path, source })?;
+        Ok(Some(Snapshot {
+            meta,
+            snapshot: Box::new(file),
+        }))
+    }
+
+    /// What the newest snapshot says of itself.
+    ///
+    /// # Errors
+    /// As [`Snapshots::current`].
+    pub fn current_meta(&self) -> Result<Option<SnapshotMeta>, SnapshotError> {
+        Ok(self.current()?.map(|snapshot| snapshot.meta))
+    }
+
+    fn meta_of(&self, path: &Path) -> Result<SnapshotMeta, SnapshotError> {
+        let file = File::open(path).map_err(|source| SnapshotError::Io {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        format::read_head(&mut BufReader::new(file), self.cluster).map_err(|cause| damaged(path, cause))
+    }
+
+    /// Writes the present state as a snapshot, durably; older ones go.
+    ///
+    /// # Errors
+    /// When state or file fail. The state and older snapshots are as before then.
+    pub fn build(&self, state: &State) -> Result<Snapshot<TypeConfig>, SnapshotError> {
+        let unfinished = self.dir.join("building.tmp");
+        let (meta, rows) = state.read(|tx| {
+            let standing = state::standing_of(tx)?;
+            let meta = SnapshotMeta {
+                last_log_id: standing.applied,
+                snapshot_id: standing
+                    .applied
+                    .map_or_else(|| "empty".to_owned(), |id| id.to_string()),
+                last_membership: standing.members,
+            };
+            // A file's failure leaves the transaction, so it is carried out as a value.
+            Ok(self.write(&unfinished, &meta, tx).map(|rows| (meta, rows)))
+        })??;
+        let path = self.path_for(meta.last_log_id);
+        let named = std::fs::rename(&unfinished, &path).and_then(|()| sync_dir(&self.dir));
+        named.map_err(|source| SnapshotError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        tracing::info!(file = %path.display(), rows, "snapshot built");
+        self.remove_all_but(&path);
+        let file = SnapshotFile::open(&path).map_err(|source| SnapshotError::Io { path, source })?;
+        Ok(Snapshot {
+            meta,
+            snapshot: Box::new(file),
+        })
+    }
+
+    fn write(&self, path: &Path, meta: &SnapshotMeta, tx: &state::ReadTx<'_>) -> Result<u64, SnapshotError> {
+        let failed = |source| SnapshotError::Io {
+            path: path.to_path_buf(),
+            source,
+        };
+        let file = File::create(path).map_err(failed)?;
+        let mut out = format::Writer::begin(BufWriter::new(file), self.cluster, meta).map_err(failed)?;
+        let mut broken = None;
+        let visited = state::all_rows(tx, &mut |table, key, value| {
+            out.row(table, key, value).map_err(|e| {
+                let told = StoreFault::Backend(e.to_string());
+                broken = Some(e);
+                told
+            })
+        });
+        match (visited, broken) {
+            (Err(_), Some(source)) => return Err(failed(source)),
+            (visited, _) => visited?,
+        }
+        let (out, rows) = out.finish().map_err(failed)?;
+        let synced = out
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .and_then(|mut file| {
+                file.flush()?;
+                file.sync_all()
+            });
+        synced.map_err(failed)?;
+        Ok(rows)
+    }
+
+    /// A new file for a snapshot that is about to come.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn receive(&self) -> io::Result<SnapshotFile> {
+        let number = self.received.fetch_add(1, Ordering::Relaxed);
+        SnapshotFile::create(&self.dir.join(format!("receiving-{number}.tmp")))
+    }
+
+    /// Checks a received snapshot, keeps it durably, and replaces the state by it.
+    ///
+    /// # Errors
+    /// When it is damaged (then nothing has changed), or file or state fail.
+    pub fn install(
+        &self,
+        state: &State,
+        meta: &SnapshotMeta,
+        received: SnapshotFile,
+    ) -> Result<(), SnapshotError> {
+        let unfinished = received.path().to_path_buf();
+        drop(received);
+        let said = self.check(&unfinished)?;
+        if said != *meta {
+            return Err(damaged(
+                &unfinished,
+                format!("it says it is {said}, but was sent as {meta}"),
+            ));
+        }
+        let path = self.path_for(meta.last_log_id);
+        let keep = || {
+            File::open(&unfinished)?.sync_all()?;
+            std::fs::rename(&unfinished, &path)?;
+            sync_dir(&self.dir)
+        };
+        keep().map_err(|source| SnapshotError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        self.load(state, &path)?;
+        self.remove_all_but(&path);
+        Ok(())
+    }
+
+    /// Reads a file to its end, checking everything.
+    fn check(&self, path: &Path) -> Result<SnapshotMeta, SnapshotError> {
+        let file = File::open(path).map_err(|source| SnapshotError::Io {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        let mut reader = BufReader::new(file);
+        let meta = format::read_head(&mut reader, self.cluster).map_err(|cause| damaged(path, cause))?;
+        format::read_rows(&mut reader, &mut |_, _, _| Ok(())).map_err(|cause| damaged(path, cause))?;
+        Ok(meta)
+    }
+
+    /// Replaces the state by the snapshot at `path`; with a full disk it waits for room.
+    fn load(&self, state: &State, path: &Path) -> Result<SnapshotMeta, SnapshotError> {
+        loop {
+            let failed = |source| SnapshotError::Io {
+                path: path.to_path_buf(),
+                source,
+            };
+            let mut reader = BufReader::new(File::open(path).map_err(failed)?);
+            let meta = format::read_head(&mut reader, self.cluster).map_err(|cause| damaged(path, cause))?;
+            let mut bad = None;
+            let replaced = state.replace(&meta, |put| {
+                let mut fault = None;
+                let read = format::read_rows(&mut reader, &mut |table, key, value| {
+                    put(table, key, value).map_err(|e| {
+                        let told = e.to_string();
+                        fault = Some(e);
+                        told
+                    })
+                });
+                match (read, fault) {
+                    (Ok(_), _) => Ok(()),
+                    (Err(_), Some(fault)) => Err(fault),
+                    (Err(cause), None) => {
+                        bad = Some(cause.clone());
+                        Err(StoreFault::Backend(cause))
+                    }
+                }
+            });
+            match (replaced, bad) {
+                (Ok(()), _) => return Ok(meta),
+                (Err(_), Some(cause)) => return Err(damaged(path, cause)),
+                (Err(StoreFault::NoSpace(cause)), None) => {
+                    tracing::error!(%cause, "no space left to load a snapshot: waiting until there is room");
+                    std::thread::sleep(FULL_DISK_PAUSE);
+                }
+                (Err(fault), None) => return Err(fault.into()),
+            }
+        }
+    }
+
+    /// Loads the newest snapshot into the state if it is ahead of it.
+    ///
+    /// # Errors
+    /// When the snapshot is damaged, or file or state fail.
+    pub fn catch_up(&self, state: &State) -> Result<(), SnapshotError> {
+        let Some(meta) = self.current_meta()? else {
+            return Ok(());
+        };
+        if meta.last_log_id > state.standing()?.applied {
+            let path = self.path_for(meta.last_log_id);
+            tracing::info!(file = %path.display(), "the snapshot is ahead of the state: loading it");
+            self.load(state, &path)?;
+        }
+        Ok(())
+    }
+
+    fn remove_all_but(&self, kept: &Path) {
+        let Ok(entries) = std::fs::read_dir(&self.dir) else {
+            return;
+        };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let is_other = path.extension().is_some_and(|ending| ending == "snap") && path != kept;
+            if is_other && let Err(e) = std::fs::remove_file(&path) {
+                tracing::warn!(file = %path.display(), error = %e, "an old snapshot stays");
+            }
+        }
+    }
+}
+
+fn damaged(path: &Path, cause: String) -> SnapshotError {
+    SnapshotError::Damaged {
+        path: path.to_path_buf(),
+        cause,
+    }
+}

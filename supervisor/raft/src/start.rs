@@ -1,0 +1,174 @@
+//! Putting a node together from its data directory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use openraft::error::{InitializeError, RaftError};
+use openraft::{BasicNode, SnapshotPolicy};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::identity::{self, Identity};
+use crate::log::LogStore;
+use crate::node::{Inner, Node};
+use crate::peer::client::Client;
+use crate::peer::network::Network;
+use crate::snapshot::{SnapshotError, Snapshots};
+use crate::state::{Machine, State};
+use crate::types::Raft;
+use crate::{Config, StartError, duties, linearize, propose};
+
+/// How many proposals may wait before further ones are held back.
+const WAITING: usize = 8192;
+/// How many batches a slow watcher may lag before it is told to read anew.
+const EVENTS: usize = 4096;
+
+/// What lies in the data directory, open.
+struct Opened {
+    lock: std::fs::File,
+    identity: Identity,
+    log: LogStore,
+    state: Arc<State>,
+    snapshots: Arc<Snapshots>,
+}
+
+pub(crate) async fn start(config: Config) -> Result<Node, StartError> {
+    let raft_config = raft_config(&config)?;
+    let opening = config.clone();
+    let opened = tokio::task::spawn_blocking(move || open(&opening))
+        .await
+        .map_err(|e| StartError::Raft(e.to_string()))??;
+    let Opened {
+        lock,
+        identity,
+        log,
+        state,
+        snapshots,
+    } = opened;
+    let standing = state.standing().map_err(|e| StartError::Raft(e.to_string()))?;
+    let (events, _) = broadcast::channel(EVENTS);
+    let (tell_applied, applied) = watch::channel(standing.applied.map_or(0, |id| id.index));
+    let machine = Machine::new(Arc::clone(&state), snapshots, events.clone(), tell_applied);
+    let client = Client::new(identity.cluster);
+    let network = Network::new(client.clone());
+    let raft = Raft::new(
+        identity.member,
+        Arc::new(raft_config),
+        network,
+        log.clone(),
+        machine,
+    )
+    .await
+    .map_err(|e| StartError::Raft(e.to_string()))?;
+    form(&config, &raft).await?;
+    let (proposals, proposed) = mpsc::channel(WAITING);
+    let (reads, asked) = mpsc::channel(WAITING);
+    let inner = Arc::new(Inner {
+        config,
+        identity,
+        raft,
+        log,
+        state,
+        client,
+        leader: watch::Sender::new(None),
+        events,
+        applied,
+        formed: watch::Sender::new(false),
+        proposals,
+        reads,
+        tasks: Mutex::new(JoinSet::new()),
+        lock: Mutex::new(Some(lock)),
+    });
+    inner.spawn(duties::follow_leader(Arc::clone(&inner)));
+    inner.spawn(propose::run(Arc::clone(&inner), proposed));
+    inner.spawn(linearize::run(Arc::clone(&inner), asked));
+    inner.spawn(duties::publish(Arc::clone(&inner)));
+    inner.spawn(duties::expire_keys(Arc::clone(&inner)));
+    Ok(Node { inner })
+}
+
+/// Opens everything in the data directory, in the order in which one can be mended from the other.
+fn open(config: &Config) -> Result<Opened, StartError> {
+    let lock = identity::lock(&config.data_dir)?;
+    let (identity, is_new) = identity::establish(config)?;
+    tracing::info!(
+        member = %format!("{:x}", identity.member),
+        cluster = %format!("{:x}", identity.cluster),
+        is_new,
+        "node"
+    );
+    let log = LogStore::open(
+        &config.data_dir.join("log"),
+        identity.cluster,
+        config.segment_bytes,
+    )?;
+    let snapshots = Snapshots::open(&config.data_dir, identity.cluster)?;
+    let (state, _) = State::open(&config.data_dir, config.state_limit_bytes)?;
+    snapshots.catch_up(&state).map_err(snapshot_error)?;
+    let applied = state
+        .standing()
+        .map_err(|e| StartError::Raft(e.to_string()))?
+        .applied;
+    if log.purged() > applied {
+        return Err(StartError::CorruptSnapshot {
+            file: config.data_dir.join("snap"),
+            cause: "the log no longer holds what the state needs, and no snapshot does".to_owned(),
+        });
+    }
+    Ok(Opened {
+        lock,
+        identity,
+        log,
+        state: Arc::new(state),
+        snapshots: Arc::new(snapshots),
+    })
+}
+
+fn snapshot_error(error: SnapshotError) -> StartError {
+    match error {
+        SnapshotError::Damaged { path, cause } => StartError::CorruptSnapshot { file: path, cause },
+        SnapshotError::Io { path, source } => StartError::Io {
+            path,
+            what: "read the snapshot",
+            source,
+        },
+        SnapshotError::State(fault) => StartError::Raft(fault.to_string()),
+    }
+}
+
+/// Our settings as openraft's.
+fn raft_config(config: &Config) -> Result<openraft::Config, StartError> {
+    let settings = openraft::Config {
+        cluster_name: config.initial_cluster_token.clone(),
+        heartbeat_interval: config.heartbeat_ms,
+        election_timeout_min: config.election_ms,
+        election_timeout_max: 2 * config.election_ms,
+        install_snapshot_timeout: 60_000,
+        max_payload_entries: 512,
+        replication_lag_threshold: config.keep_entries.max(config.snapshot_count) + 1000,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_count),
+        snapshot_max_chunk_size: 1 << 20,
+        max_in_snapshot_log_to_keep: config.keep_entries,
+        purge_batch_size: (config.keep_entries / 4).max(1),
+        ..openraft::Config::default()
+    };
+    settings
+        .validate()
+        .map_err(|e| StartError::BadConfig(e.to_string()))
+}
+
+/// Forms the first cluster, if this node has not seen one yet. Every first member does so, with equal outcome.
+async fn form(config: &Config, raft: &Raft) -> Result<(), StartError> {
+    let failed = |e: String| StartError::Raft(e);
+    if raft.is_initialized().await.map_err(|e| failed(e.to_string()))? {
+        return Ok(());
+    }
+    let members: BTreeMap<u64, BasicNode> = identity::initial_members(config)
+        .into_iter()
+        .map(|member| (member.id, BasicNode::new(member.peer_urls.join(","))))
+        .collect();
+    match raft.initialize(members).await {
+        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+        Err(e) => Err(failed(e.to_string())),
+    }
+}

@@ -1,0 +1,202 @@
+//! The state machine as openraft wants it: one write transaction per call of apply, the applied position inside it,
+//! watchers told after the commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_store::{StoreFault, apply};
+use openraft::storage::RaftStateMachine;
+use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot};
+use tokio::sync::{broadcast, watch};
+
+use super::tx::WriteTx;
+use super::{State, put_standing};
+use crate::node::AppliedBatch;
+use crate::snapshot::{SnapshotFile, Snapshots};
+use crate::types::{
+    Entry, LogId, Replies, Reply, SnapshotMeta, StorageError, StorageIOError, StoredMembership, TypeConfig,
+};
+
+/// How long a full disk is left alone before the next try.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
+
+/// The state machine.
+pub struct Machine {
+    state: Arc<State>,
+    snapshots: Arc<Snapshots>,
+    events: broadcast::Sender<Arc<AppliedBatch>>,
+    applied: watch::Sender<u64>,
+}
+
+/// Builds snapshots beside the running machine.
+pub struct SnapshotBuilder {
+    state: Arc<State>,
+    snapshots: Arc<Snapshots>,
+}
+
+/// What one transaction did.
+struct Done {
+    replies: Vec<Replies>,
+    batch: AppliedBatch,
+}
+
+impl Machine {
+    /// A machine over `state`. `applied` is told the index of each last applied entry.
+    pub fn new(
+        state: Arc<State>,
+        snapshots: Arc<Snapshots>,
+        events: broadcast::Sender<Arc<AppliedBatch>>,
+        applied: watch::Sender<u64>,
+    ) -> Machine {
+        Machine {
+            state,
+            snapshots,
+            events,
+            applied,
+        }
+    }
+
+    fn tell(&self, batch: AppliedBatch) {
+        self.applied.send_replace(batch.raft_index);
+        let _ = self.events.send(Arc::new(batch)); // nobody may be watching
+    }
+}
+
+/// Applies entries in one transaction.
+fn apply_all(tx: &mut WriteTx<'_>, entries: &[Entry]) -> Result<Done, StoreFault> {
+    let mut replies = Vec::with_capacity(entries.len());
+    let mut batch = AppliedBatch {
+        events: Vec::new(),
+        etcd_index: 0,
+        raft_index: 0,
+        reset: false,
+    };
+    let mut members = None;
+    for entry in entries {
+        let index = entry.log_id.index;
+        let mut answers = Vec::new();
+        match &entry.payload {
+            EntryPayload::Blank => {}
+            EntryPayload::Membership(new) => {
+                members = Some(StoredMembership::new(Some(entry.log_id), new.clone()))
+            }
+            EntryPayload::Normal(commands) => {
+                let unreadable =
+                    |e| StoreFault::Backend(format!("entry {index} is not of this version: {e}"));
+                for command in commands.commands().map_err(unreadable)? {
+                    let outcome = apply(tx, index, &command)?;
+                    batch.events.extend(outcome.events);
+                    answers.push(Reply {
+                        response: outcome.response,
+                        etcd_index: outcome.etcd_index,
+                    });
+                }
+            }
+        }
+        replies.push(Replies(answers));
+    }
+    let last = entries.last().map(|entry| entry.log_id);
+    put_standing(tx, last, members.as_ref())?;
+    batch.etcd_index = corten_store::meta::etcd_index(tx)?;
+    batch.raft_index = last.map_or(0, |last| last.index);
+    Ok(Done { replies, batch })
+}
+
+fn failed(log_id: LogId, fault: &StoreFault) -> StorageError {
+    StorageIOError::apply(log_id, AnyError::new(fault)).into()
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        let standing = self
+            .state
+            .standing()
+            .map_err(|e| StorageIOError::read_state_machine(AnyError::new(&e)))?;
+        Ok((standing.applied, standing.members))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Replies>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let Some(last) = entries.last().map(|entry| entry.log_id) else {
+            return Ok(Vec::new());
+        };
+        loop {
+            match self.state.write(|tx| apply_all(tx, &entries)) {
+                Ok(done) => {
+                    self.tell(done.batch);
+                    return Ok(done.replies);
+                }
+                // Committed entries must be applied: with the disk full there is nothing to do but wait. Reads go on.
+                Err(StoreFault::NoSpace(cause)) => {
+                    tracing::error!(%cause, "no space left for the state: writes wait until there is room");
+                    tokio::time::sleep(FULL_DISK_PAUSE).await;
+                }
+                Err(fault) => return Err(failed(last, &fault)),
+            }
+        }
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder {
+            state: Arc::clone(&self.state),
+            snapshots: Arc::clone(&self.snapshots),
+        }
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotFile>, StorageError> {
+        let file = self
+            .snapshots
+            .receive()
+            .map_err(|e| StorageIOError::write_snapshot(None, AnyError::new(&e)))?;
+        Ok(Box::new(file))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Box<SnapshotFile>,
+    ) -> Result<(), StorageError> {
+        let (state, snapshots, own) = (Arc::clone(&self.state), Arc::clone(&self.snapshots), meta.clone());
+        let installed = tokio::task::spawn_blocking(move || snapshots.install(&state, &own, *snapshot)).await;
+        let failed = |e: AnyError| StorageIOError::write_snapshot(Some(meta.signature()), e);
+        installed
+            .map_err(|e| failed(AnyError::new(&e)))?
+            .map_err(|e| failed(AnyError::new(&e)))?;
+        let index = self
+            .state
+            .read(|tx| corten_store::meta::etcd_index(tx))
+            .map_err(|e| failed(AnyError::new(&e)))?;
+        let raft_index = meta.last_log_id.map_or(0, |id| id.index);
+        self.tell(AppliedBatch {
+            events: Vec::new(),
+            etcd_index: index,
+            raft_index,
+            reset: true,
+        });
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
+        self.snapshots
+            .current()
+            .map_err(|e| StorageIOError::read_snapshot(None, AnyError::new(&e)).into())
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
+        let (state, snapshots) = (Arc::clone(&self.state), Arc::clone(&self.snapshots));
+        let built = tokio::task::spawn_blocking(move || snapshots.build(&state)).await;
+        let failed = |e: AnyError| StorageIOError::write_snapshot(None, e);
+        let built = built
+            .map_err(|e| failed(AnyError::new(&e)))?
+            .map_err(|e| failed(AnyError::new(&e)))?;
+        Ok(built)
+    }
+}

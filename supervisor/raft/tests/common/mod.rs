@@ -1,0 +1,190 @@
+//! A cluster of nodes in one process, over loopback.
+#![allow(clippy::unwrap_used, dead_code)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use corten_raft::{Applied, Config, Node, ProposeError, StartError};
+use corten_store::keys::{self, Op, Write, request};
+use corten_store::{Command, Response};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How long anything may take on a slow machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Members with their directories and addresses; running ones have a node.
+pub struct Cluster {
+    dir: TempDir,
+    pub addresses: Vec<SocketAddr>,
+    pub nodes: Vec<Option<Node>>,
+    servers: Vec<Option<JoinHandle<()>>>,
+    adjust: fn(&mut Config),
+}
+
+impl Cluster {
+    /// Addresses for `size` members, none of them started.
+    pub async fn new(size: usize, adjust: fn(&mut Config)) -> Cluster {
+        let mut addresses = Vec::new();
+        let mut held = Vec::new();
+        for _ in 0..size {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.push(listener.local_addr().unwrap());
+            held.push(listener);
+        }
+        let none = |_| None;
+        Cluster {
+            dir: tempfile::tempdir().unwrap(),
+            addresses,
+            nodes: (0..size).map(none).collect(),
+            servers: (0..size).map(|_| None).collect(),
+            adjust,
+        }
+    }
+
+    /// The same with all of them started.
+    pub async fn started(size: usize, adjust: fn(&mut Config)) -> Cluster {
+        let mut cluster = Cluster::new(size, adjust).await;
+        for at in 0..size {
+            cluster.start(at).await.unwrap();
+        }
+        cluster
+    }
+
+    pub fn data_dir(&self, at: usize) -> PathBuf {
+        self.dir.path().join(format!("n{at}"))
+    }
+
+    pub fn config(&self, at: usize) -> Config {
+        let mut config = Config::new(format!("n{at}"), self.data_dir(at));
+        config.initial_cluster = self
+            .addresses
+            .iter()
+            .enumerate()
+            .map(|(i, a)| (format!("n{i}"), format!("http://{a}")))
+            .collect();
+        config.advertise_client_urls = vec![format!("http://client-{at}:2379")];
+        (config.heartbeat_ms, config.election_ms) = (50, 400);
+        (self.adjust)(&mut config);
+        config
+    }
+
+    pub async fn start(&mut self, at: usize) -> Result<(), StartError> {
+        let node = Node::start(self.config(at)).await?;
+        let listener = TcpListener::bind(self.addresses[at]).await.unwrap();
+        let router = node.peer_router();
+        self.servers[at] = Some(tokio::spawn(async move {
+            axum::serve(listener, router).await.unwrap()
+        }));
+        self.nodes[at] = Some(node);
+        Ok(())
+    }
+
+    pub async fn stop(&mut self, at: usize) {
+        if let Some(server) = self.servers[at].take() {
+            server.abort();
+        }
+        if let Some(node) = self.nodes[at].take() {
+            node.shutdown().await;
+        }
+    }
+
+    pub async fn stop_all(&mut self) {
+        for at in 0..self.nodes.len() {
+            self.stop(at).await;
+        }
+    }
+
+    pub fn node(&self, at: usize) -> &Node {
+        self.nodes[at].as_ref().unwrap()
+    }
+
+    pub fn running(&self) -> impl Iterator<Item = (usize, &Node)> {
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(at, node)| node.as_ref().map(|node| (at, node)))
+    }
+
+    /// The place of the leader all running members agree on.
+    pub async fn leader(&self) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let ids: Vec<u64> = self.running().map(|(_, node)| node.status().leader_id).collect();
+            let leader = self.running().find(|(_, node)| node.status().member_id == ids[0]);
+            if let (Some((at, _)), true) = (leader, ids.iter().all(|id| *id == ids[0])) {
+                return at;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "no leader within {PATIENCE:?}: {ids:x?}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The place of a running member that does not lead.
+    pub async fn follower(&self) -> usize {
+        let leader = self.leader().await;
+        self.running().map(|(at, _)| at).find(|at| *at != leader).unwrap()
+    }
+}
+
+/// Waits until `holds`, or fails naming what was waited for.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub fn set(key: &str, value: &str) -> Command {
+    let op = Op::Set {
+        dir: false,
+        value: value.to_owned(),
+        expire_ms: None,
+        refresh: false,
+    };
+    Command::Keys(Write {
+        key: key.to_owned(),
+        op,
+        now_ms: 0,
+    })
+}
+
+/// Sets a key, which must work.
+pub async fn put(node: &Node, key: &str, value: &str) -> Applied {
+    let applied = node.propose(set(key, value)).await.unwrap();
+    assert!(matches!(applied.response, Response::Keys(Ok(_))), "{applied:?}");
+    applied
+}
+
+/// Sets a key, trying again while the cluster has no leader or changes it.
+pub async fn put_stubbornly(node: &Node, key: &str, value: &str) -> Applied {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match node.propose(set(key, value)).await {
+            Ok(applied) => return applied,
+            Err(e @ (ProposeError::Stopped(_) | ProposeError::TooLarge { .. })) => panic!("{e}"),
+            Err(e) => assert!(
+                Instant::now() < deadline,
+                "{key} not written within {PATIENCE:?}: {e}"
+            ),
+        }
+    }
+}
+
+/// A key's value in this node's state.
+pub fn value(node: &Node, key: &str) -> Option<String> {
+    let get = request::Get {
+        key: key.to_owned(),
+        recursive: false,
+        sorted: false,
+        quorum: false,
+    };
+    node.read(|tx| keys::get(tx, &get, 0)).unwrap().ok()?.node.value
+}
