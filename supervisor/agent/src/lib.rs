@@ -20,8 +20,8 @@
 //! - A unit that we started and that ended, well or badly, is left alone: restarting is systemd's (`Restart=`).
 //! - A unit that runs although we did not start it is started all the same, which systemd takes as done; one that is
 //!   only loaded and was started by its socket or timer is left alone.
-//! - A start waits while a unit of ours that conflicts with it or is replaced by it is still busy here, so that two of
-//!   them never run together on one machine.
+//! - A start waits while a unit of ours that conflicts with it, or is replaced by it, still runs or was started here: the
+//!   two never run together on one machine, even where the scheduler has not yet seen what changed.
 //! - All leaving comes first: a machine that returns to the cluster stops what is no longer its own before it takes more.
 //!
 //! The list's order is fleet's: unload, load, reload, stop, start. When one action fails, the shell drops the rest of the

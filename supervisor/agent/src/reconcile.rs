@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use corten_spec::placement::{Replacement, conflict, replacement};
+use corten_spec::placement::{Party, Replacement, conflict, replacement};
 use corten_spec::unit_name::UnitName;
 
 use crate::desired::DesiredUnit;
-use crate::observed::Observed;
+use crate::observed::{Observed, OnDisk};
 
 /// One thing to ask of the disk or of systemd.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,12 +74,13 @@ pub fn reconcile(desired: &[DesiredUnit], observed: &BTreeMap<UnitName, Observed
     for (name, seen) in &leaving {
         unload(name, seen, &mut steps.unload);
     }
+    let mut standing: Vec<Party<'_>> = standing(observed, &leaving);
     for unit in wanted.values() {
         let stopping = leaving
             .get(&unit.name)
             .is_some_and(|seen| seen.must_stop(&unit.name));
-        if !stopping {
-            bring_up(unit, observed, &mut steps);
+        if !stopping && bring_up(unit, observed, &standing, &mut steps) {
+            standing.push((&unit.name, &unit.requirements));
         }
     }
     steps.into_list()
@@ -107,18 +108,48 @@ fn unload(name: &UnitName, seen: &Observed, steps: &mut Vec<Action>) {
     steps.push(Action::Remove(name.clone()));
 }
 
-fn bring_up(unit: &DesiredUnit, observed: &BTreeMap<UnitName, Observed>, steps: &mut Steps) {
+/// Loads, starts or stops a unit as it needs; says whether it is started now.
+fn bring_up(
+    unit: &DesiredUnit,
+    observed: &BTreeMap<UnitName, Observed>,
+    standing: &[Party<'_>],
+    steps: &mut Steps,
+) -> bool {
     let on_disk = observed.get(&unit.name).and_then(|seen| seen.on_disk.as_ref());
     let on_disk = on_disk.filter(|on_disk| on_disk.hash == unit.hash);
     if on_disk.is_none() {
         load(unit, &mut steps.load);
     }
     let launched = on_disk.is_some_and(|on_disk| on_disk.launched);
-    if unit.launch && !launched && !waits(unit, observed) {
+    let start = unit.launch && !launched && !standing.iter().any(|other| are_apart(unit, *other));
+    if start {
         steps.start.push(Action::Start(unit.name.clone()));
     } else if !unit.launch && launched {
         steps.stop.push(Action::Stop(unit.name.clone()));
     }
+    start
+}
+
+/// Units of ours that run, are on their way up or down, or were started and stay. A start that may not be beside one of
+/// them waits: that one is on its way out, or will be when the scheduler has seen it.
+fn standing<'a>(
+    observed: &'a BTreeMap<UnitName, Observed>,
+    leaving: &BTreeMap<&UnitName, &Observed>,
+) -> Vec<Party<'a>> {
+    let stands = |name: &UnitName, seen: &Observed, on_disk: &OnDisk| {
+        seen.must_stop(name) || (on_disk.launched && !leaving.contains_key(name))
+    };
+    observed
+        .iter()
+        .filter_map(|(name, seen)| seen.on_disk.as_ref().map(|on_disk| (name, seen, on_disk)))
+        .filter(|(name, seen, on_disk)| stands(name, seen, on_disk))
+        .map(|(name, _, on_disk)| (name, &on_disk.requirements))
+        .collect()
+}
+
+fn are_apart(unit: &DesiredUnit, other: Party<'_>) -> bool {
+    let party = (&unit.name, &unit.requirements);
+    conflict(party, other) || replacement(party, other) != Replacement::None
 }
 
 fn load(unit: &DesiredUnit, steps: &mut Vec<Action>) {
@@ -130,22 +161,6 @@ fn load(unit: &DesiredUnit, steps: &mut Vec<Action>) {
     if unit.file.has_install() {
         steps.push(Action::Enable(unit.name.clone()));
     }
-}
-
-/// Is a unit of ours still busy that must not run beside this one? It is on its way out, or will be when the scheduler
-/// has seen it.
-fn waits(unit: &DesiredUnit, observed: &BTreeMap<UnitName, Observed>) -> bool {
-    let party = (&unit.name, &unit.requirements);
-    observed
-        .iter()
-        .filter(|(name, seen)| seen.must_stop(name))
-        .any(|(name, seen)| {
-            let Some(on_disk) = &seen.on_disk else {
-                return false;
-            };
-            let other = (name, &on_disk.requirements);
-            conflict(party, other) || replacement(party, other) != Replacement::None
-        })
 }
 
 impl Steps {

@@ -9,7 +9,6 @@ use corten_spec::x_fleet::Requirements;
 use proptest::prelude::*;
 
 use super::*;
-use crate::observed::OnDisk;
 
 fn name(text: &str) -> UnitName {
     UnitName::parse(text).unwrap()
@@ -181,6 +180,20 @@ fn a_start_waits_for_what_it_conflicts_with_or_replaces() {
         let last = print(&reconcile(&desired, &seen("inactive")));
         assert!(last.ends_with("reload, start new.service"), "{last}");
     }
+}
+
+#[test]
+fn of_two_that_may_not_be_together_one_is_started() {
+    let conflicts = "[X-Fleet]\nConflicts=a.service";
+    let desired = [want("a.service", ONE, true), want("b.service", conflicts, true)];
+    let first = print(&reconcile(&desired, &BTreeMap::new()));
+    assert!(first.ends_with("reload, start a.service"), "{first}");
+    let observed = [
+        see("a.service", Some(ONE), "failed", true),
+        see("b.service", Some(conflicts), "", false),
+    ]
+    .into();
+    assert_eq!(print(&reconcile(&desired, &observed)), "");
 }
 
 /// systemd and the disk, as far as an agent sees them; a stop takes until `settle`.
