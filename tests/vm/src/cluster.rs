@@ -42,7 +42,7 @@ pub struct Plan {
     pub agent_ttl_s: u32,
     /// Boot through UEFI from the disk rather than by the kernel directly.
     pub firmware: bool,
-    /// Another cloud-config for some machines, by name.
+    /// Another cloud-config for some machines, by name; `KEY` in it becomes the cluster's public SSH key.
     pub user_data: BTreeMap<String, String>,
     /// Another disk for all machines than the image's.
     pub base_disk: Option<PathBuf>,
@@ -144,6 +144,18 @@ impl Cluster {
     /// The host's registry.
     pub fn registry(&mut self) -> &mut Registry {
         &mut self.registry
+    }
+
+    /// Starts the host's registry again, on its old port with its old data.
+    pub fn restart_registry(&mut self) -> Result<()> {
+        let port = self.registry.port();
+        self.registry.stop()?;
+        self.registry = Registry::start(
+            &self.layout.registry(),
+            &self.layout.dir().join("registry.log"),
+            port,
+        )?;
+        Ok(())
     }
 
     /// One machine.
@@ -282,11 +294,14 @@ fn machine_spec(
 ) -> Result<Spec> {
     let own = |suffix: &str| layout.disks().join(format!("{}.{suffix}", node.name));
     let base = plan.base_disk.clone().unwrap_or_else(|| image.disk());
-    let user_data = plan.user_data.get(&node.name).cloned();
+    let given = plan
+        .user_data
+        .get(&node.name)
+        .map(|text| text.replace("KEY", &shared.ssh_key));
     let files = BTreeMap::from([
         (
             "openstack/latest/user_data".to_owned(),
-            user_data
+            given
                 .unwrap_or_else(|| config::cloud_config(shared, node))
                 .into_bytes(),
         ),

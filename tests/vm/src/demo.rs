@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::cluster::{Cluster, WEB_IMAGE};
 use crate::config::REGISTRY;
+use crate::faults::name_of;
 use crate::fleetctl::{Fleetctl, UnitRow, unit_file};
 use crate::steps::Steps;
 
@@ -121,14 +122,18 @@ fn active(rows: &[UnitRow]) -> BTreeMap<String, String> {
     ours.map(|row| (row.unit.clone(), row.address.clone())).collect()
 }
 
-/// Fetches the page of an instance through a machine, waiting until it answers.
+/// The page of the instance on the machine with an address.
 fn page(cluster: &Cluster, through: &str, address: &str) -> Result<String> {
-    let target = format!("{address}:1337");
+    fetch(cluster, through, &format!("{address}:1337"))
+}
+
+/// Fetches a page through a machine, waiting until it answers.
+pub fn fetch(cluster: &Cluster, through: &str, target: &str) -> Result<String> {
     let request = format!("GET / HTTP/1.0\r\nHost: {target}\r\n\r\n");
     let ssh = cluster.ssh(through)?;
     let answer = corten_qemu::wait_until(&format!("a page from {target}"), ACTIVE_WITHIN, || {
         let text = ssh
-            .through(&target, request.as_bytes(), Duration::from_secs(20))
+            .through(target, request.as_bytes(), Duration::from_secs(20))
             .map_err(|e| e.to_string())?;
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         if head.contains(" 200 ") {
@@ -204,17 +209,6 @@ fn lose(cluster: &mut Cluster, steps: &Steps) -> Result<()> {
     ));
     steps.show("fleetctl list-units", &fleetctl.run(&["list-units"])?);
     Ok(())
-}
-
-/// The machine with an address on the switch.
-fn name_of(cluster: &Cluster, address: &str) -> Result<String> {
-    let found = (1..=cluster.names().len() as u8)
-        .map(crate::config::Node::new)
-        .find(|node| node.address().to_string() == address);
-    match found {
-        Some(node) => Ok(node.name),
-        None => bail!("no machine of ours has the address {address:?}"),
-    }
 }
 
 /// How to go on by hand with a cluster that was left up.

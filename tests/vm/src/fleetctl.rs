@@ -14,8 +14,15 @@ use crate::cluster::Cluster;
 #[derive(Debug, Clone)]
 pub struct Fleetctl {
     program: PathBuf,
-    key: PathBuf,
+    key: Key,
     port: u16,
+}
+
+/// Where the key comes from.
+#[derive(Debug, Clone)]
+enum Key {
+    File(PathBuf),
+    Agent(PathBuf),
 }
 
 /// What a command left.
@@ -48,9 +55,17 @@ impl Fleetctl {
         let layout = cluster.layout();
         Ok(Fleetctl {
             program: layout.bin().join("fleetctl"),
-            key: layout.key(),
+            key: Key::File(layout.key()),
             port: cluster.ssh(name)?.port,
         })
+    }
+
+    /// With the key from an agent instead.
+    pub fn with_agent(self, socket: &Path) -> Fleetctl {
+        Fleetctl {
+            key: Key::Agent(socket.to_owned()),
+            ..self
+        }
     }
 
     /// The variables it runs with, for whoever goes on by hand.
@@ -59,7 +74,10 @@ impl Fleetctl {
             ("FLEETCTL_TUNNEL", format!("127.0.0.1:{}", self.port)),
             ("FLEETCTL_STRICT_HOST_KEY_CHECKING", "false".to_owned()),
             ("FLEETCTL_SSH_CONFIG", "/dev/null".to_owned()),
-            ("FLEETCTL_SSH_IDENTITY", self.key.display().to_string()),
+            match &self.key {
+                Key::File(path) => ("FLEETCTL_SSH_IDENTITY", path.display().to_string()),
+                Key::Agent(socket) => ("SSH_AUTH_SOCK", socket.display().to_string()),
+            },
         ]
     }
 

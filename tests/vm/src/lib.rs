@@ -5,11 +5,14 @@
 pub mod bench;
 pub mod cluster;
 pub mod config;
+pub mod damage;
 pub mod demo;
+pub mod faults;
 pub mod fleetctl;
 pub mod host;
 pub mod layout;
 pub mod registry;
+pub mod rig;
 pub mod service;
 pub mod state;
 pub mod steps;

@@ -1,0 +1,132 @@
+//! Single machines from power-on: what they boot from, what they are told, and what stops them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use corten_vm::cluster::READY_WITHIN;
+use corten_vm::damage;
+use corten_vm::rig::{self, alone, says};
+use corten_vm::{Cluster, Plan};
+
+const VM: &str = env!("CARGO_BIN_EXE_corten-vm");
+
+fn one() -> Plan {
+    Plan {
+        machines: 1,
+        ..Plan::default()
+    }
+}
+
+fn boot(cluster: &mut Cluster) -> Result<()> {
+    cluster.power_on_all()?;
+    cluster.wait_ready("node1")
+}
+
+#[test]
+fn a_machine_is_ready_with_all_its_disk_and_nothing_failed() -> Result<()> {
+    alone("boot-one", VM, &one(), |cluster| {
+        boot(cluster)?;
+        ensure!(
+            cluster
+                .run("node1", "systemctl --failed --no-legend --plain")?
+                .trim()
+                .is_empty()
+        );
+        let gib = cluster.run("node1", "df --output=size -BG /var | tail -n 1 | tr -dc 0-9")?;
+        ensure!(
+            gib.trim().parse::<u32>()? >= 2,
+            "/var has {gib} GiB of a disk of 4"
+        );
+        says(&cluster.run("node1", "findmnt -no OPTIONS /usr")?, &["ro"])?;
+        says(
+            &cluster.run("node1", "hostname; id -nG; getent hosts node1")?,
+            &["node1", "docker"],
+        )?;
+        cluster.machine("node1")?.press_power_button()?;
+        cluster.machine_mut("node1")?.wait_off(Duration::from_secs(60))?;
+        let findings = rig::unexpected(&cluster.findings(), &[]);
+        ensure!(findings.is_empty(), "{findings:#?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn firmware_boots_the_unified_kernel_image_from_the_disk() -> Result<()> {
+    let plan = Plan {
+        firmware: true,
+        ..one()
+    };
+    alone("boot-firmware", VM, &plan, |cluster| {
+        boot(cluster)?;
+        says(
+            &cluster.run("node1", "ls /sys/firmware/efi; cat /proc/cmdline")?,
+            &["efivars", "corten.usrhash="],
+        )
+    })
+}
+
+#[test]
+fn a_damaged_usr_does_not_boot_and_says_why() -> Result<()> {
+    let folder = tempfile::tempdir().context("a folder for the damaged disk")?;
+    let disk = folder.path().join("damaged.raw");
+    damage::copy_with_damaged_usr(&rig::image()?.disk(), &disk)?;
+    let plan = Plan {
+        base_disk: Some(disk),
+        ..one()
+    };
+    alone("boot-damaged", VM, &plan, |cluster| {
+        cluster.power_on_all()?;
+        let machine = cluster.machine_mut("node1")?;
+        machine.wait_console("does not verify", Duration::from_secs(60))?;
+        machine.wait_off(Duration::from_secs(60))?;
+        let console = machine.console();
+        says(&console, &["/usr on ", "powering off"])?;
+        ensure!(
+            !console.contains("systemd[1]"),
+            "systemd was started from a damaged /usr: {console}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_bad_cloud_config_still_boots_is_reachable_and_is_named() -> Result<()> {
+    let text = "#cloud-config\nhostname: still-here\nssh_authorized_keys:\n  - KEY\nwrite_files:\n  \
+                - path: /etc/bad\n    permissions: rwx\n    content: x\n  - path: /etc/good\n    content: y\n";
+    let plan = Plan {
+        user_data: BTreeMap::from([("node1".to_owned(), text.to_owned())]),
+        ..one()
+    };
+    alone("boot-bad-config", VM, &plan, |cluster| {
+        cluster.power_on_all()?;
+        cluster.wait_reachable("node1")?;
+        says(
+            &cluster.run("node1", "hostname; cat /etc/good")?,
+            &["still-here", "y"],
+        )?;
+        let journal = rig::wait_output(
+            cluster,
+            "node1",
+            "sudo journalctl -b -p err --no-pager",
+            READY_WITHIN,
+            |text| text.contains("user_data"),
+        )?;
+        says(&journal, &["user_data", "line 7", "rwx"])
+    })
+}
+
+#[test]
+fn a_cloud_config_that_is_no_yaml_still_boots_and_is_named() -> Result<()> {
+    let text = "#cloud-config\nssh_authorized_keys:\n  - KEY\nhostname: [unclosed\n";
+    let plan = Plan {
+        user_data: BTreeMap::from([("node1".to_owned(), text.to_owned())]),
+        ..one()
+    };
+    alone("boot-no-yaml", VM, &plan, |cluster| {
+        cluster.power_on_all()?;
+        // No key could be read, so only the console is left to say that the machine is up, and what is wrong.
+        cluster.machine("node1")?.wait_console("line ", READY_WITHIN)?;
+        says(&cluster.machine("node1")?.console(), &["user_data"])
+    })
+}

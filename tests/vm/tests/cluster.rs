@@ -1,0 +1,388 @@
+//! A formed cluster of three, used and broken: its stores, its clients, its losses. The tests share the machines.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use corten_vm::config::REGISTRY;
+use corten_vm::fleetctl::{Fleetctl, unit_file};
+use corten_vm::rig::{SharedCluster, fails, says, wait_output};
+use corten_vm::{Cluster, faults};
+
+const VM: &str = env!("CARGO_BIN_EXE_corten-vm");
+const NODES: [&str; 3] = ["node1", "node2", "node3"];
+const SOON: Duration = Duration::from_secs(90);
+
+static CLUSTER: SharedCluster = SharedCluster::new("cluster");
+
+fn cluster(test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+    CLUSTER.test(VM, test)
+}
+
+#[test]
+fn a_key_set_on_one_machine_is_read_on_all() -> Result<()> {
+    cluster(|c| {
+        ensure!(c.run("node1", "etcdctl set /shared hello")?.trim() == "hello");
+        for name in NODES {
+            wait_output(c, name, "etcdctl get /shared", SOON, |text| {
+                text.trim() == "hello"
+            })?;
+        }
+        ensure!(
+            c.run(
+                "node2",
+                "etcdctl mkdir /d && etcdctl mk /d/a 1 && etcdctl update /d/a 2"
+            )?
+            .contains('2')
+        );
+        ensure!(c.run("node2", "etcdctl ls --recursive /d")?.trim() == "/d/a");
+        c.run("node2", "etcdctl rm /d/a && etcdctl rmdir /d")?;
+        says(
+            &fails(c, "node2", "etcdctl get /d/a", 4)?,
+            &["100", "Key not found"],
+        )?;
+        says(
+            &fails(c, "node2", "etcdctl get --no-such-option /a", 1)?,
+            &["no-such-option"],
+        )
+    })
+}
+
+#[test]
+fn a_watcher_on_another_machine_sees_a_change_and_a_ttl_ends() -> Result<()> {
+    cluster(|c| {
+        let ssh = c.ssh("node2")?;
+        let watcher = std::thread::spawn(move || ssh.run("etcdctl exec-watch /watched -- env", SOON));
+        let seen = wait_output(
+            c,
+            "node1",
+            "etcdctl set --ttl 2 /watched seen; etcdctl get /watched",
+            SOON,
+            |t| t.contains("seen"),
+        )?;
+        says(&seen, &["seen"])?;
+        wait_output(
+            c,
+            "node3",
+            "etcdctl get /watched >/dev/null 2>&1; echo $?",
+            SOON,
+            |code| code.trim() == "4",
+        )?;
+        c.run(
+            "node2",
+            "pid=$(pgrep -f 'exec-watch /watched' | head -n 1); kill -INT $pid; true",
+        )?;
+        let said = watcher
+            .join()
+            .map_err(|_| anyhow::anyhow!("the watcher panicked"))??;
+        says(
+            &said,
+            &[
+                "ETCD_WATCH_ACTION=set",
+                "ETCD_WATCH_KEY=/watched",
+                "ETCD_WATCH_ACTION=expire",
+            ],
+        )
+    })
+}
+
+#[test]
+fn docker_pulls_runs_shows_and_removes() -> Result<()> {
+    cluster(|c| {
+        let image = format!("{REGISTRY}/paas-monitor");
+        c.run("node1", &format!("sudo docker pull {image}"))?;
+        says(
+            &c.run("node1", "sudo docker images")?,
+            &["paas-monitor", "latest"],
+        )?;
+        c.run(
+            "node1",
+            &format!("sudo docker run -d --name web -p 8080:1337 {image}"),
+        )?;
+        says(&c.run("node1", "sudo docker ps")?, &["web", "8080->1337/tcp"])?;
+        let page = corten_vm::demo::fetch(c, "node2", "10.77.0.11:8080")?;
+        says(&page, &["container"])?;
+        ensure!(c.run("node1", "sudo docker exec web echo inside")?.trim() == "inside");
+        says(
+            &c.run("node1", "sudo docker inspect web")?,
+            &["\"Running\": true"],
+        )?;
+        c.run("node1", "sudo docker stop web && sudo docker rm web")?;
+        ensure!(!c.run("node1", "sudo docker ps -a")?.contains("web"));
+        let code = c.run(
+            "node1",
+            &format!("sudo docker run --rm {image} sh -c 'exit 7'; echo $?"),
+        )?;
+        ensure!(code.trim() == "7", "{code}");
+        Ok(())
+    })
+}
+
+#[test]
+fn docker_says_what_is_wrong() -> Result<()> {
+    cluster(|c| {
+        let none = fails(
+            c,
+            "node1",
+            &format!("sudo docker pull {REGISTRY}/no-such-image"),
+            1,
+        )?;
+        says(&none, &["no-such-image"])?;
+        says(&fails(c, "node1", "sudo docker stop nobody", 1)?, &["nobody"])?;
+        says(
+            &fails(c, "node1", "sudo docker run -p 1337", 1)
+                .or_else(|_| fails(c, "node1", "sudo docker run -p 1337", 125))?,
+            &["docker run"],
+        )?;
+        c.registry().stop()?;
+        let away = fails(c, "node1", &format!("sudo docker pull {REGISTRY}/other"), 1);
+        c.restart_registry()?;
+        says(&away?, &[REGISTRY])
+    })
+}
+
+#[test]
+fn fleetctl_does_everything_through_a_tunnel_with_an_agent() -> Result<()> {
+    cluster(|c| {
+        let agent = faults::Agent::start(c)?;
+        let fleetctl = Fleetctl::by(c, "node2")?.with_agent(agent.socket());
+        says(
+            &fleetctl.run(&["list-machines", "--full"])?,
+            &["10.77.0.11", "10.77.0.13", "role=worker,zone=b"],
+        )?;
+        let text = "[Unit]\nDescription=says its name\n[Service]\nExecStart=/bin/sh -c 'echo I am %n; exec sleep infinity'\n\
+                    [X-Fleet]\nMachineMetadata=zone=c\n";
+        let file = unit_file(c, "named.service", text)?;
+        says(&fleetctl.run(&["submit", &file])?, &["inactive"])?;
+        says(
+            &fleetctl.run(&["load", "named.service"])?,
+            &["loaded on", "10.77.0.13"],
+        )?;
+        says(
+            &fleetctl.run(&["start", "named.service"])?,
+            &["launched on", "10.77.0.13"],
+        )?;
+        says(
+            &fleetctl.run(&["cat", "named.service"])?,
+            &["Description=says its name"],
+        )?;
+        says(
+            &fleetctl.run(&["status", "named.service"])?,
+            &["active (running)"],
+        )?;
+        says(
+            &fleetctl.run(&["journal", "named.service"])?,
+            &["I am named.service"],
+        )?;
+        ensure!(fleetctl.run(&["ssh", "named.service", "hostname"])?.trim() == "node3");
+        fleetctl.run(&["stop", "named.service"])?;
+        fleetctl.run(&["unload", "named.service"])?;
+        fleetctl.run(&["destroy", "named.service"])?;
+        ensure!(!fleetctl.run(&["list-unit-files"])?.contains("named.service"));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_global_unit_runs_everywhere_and_a_timer_fires() -> Result<()> {
+    cluster(|c| {
+        let fleetctl = Fleetctl::by(c, "node1")?;
+        let global = unit_file(
+            c,
+            "everywhere.service",
+            "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nGlobal=true\n",
+        )?;
+        fleetctl.run(&["start", &global])?;
+        fleetctl.wait_units("three of everywhere.service", SOON, |rows| {
+            rows.iter()
+                .filter(|row| row.unit == "everywhere.service" && row.active == "active")
+                .count()
+                == 3
+        })?;
+        let job = unit_file(
+            c,
+            "tick.service",
+            "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo tick'\n",
+        )?;
+        let timer = unit_file(
+            c,
+            "tick.timer",
+            "[Timer]\nOnActiveSec=1\n[X-Fleet]\nMachineOf=tick.service\n",
+        )?;
+        fleetctl.run(&["load", &job])?;
+        fleetctl.run(&["start", &timer])?;
+        let rows = fleetctl.wait_units("the timer to have run", SOON, |rows| {
+            rows.iter().any(|r| r.unit == "tick.timer")
+        })?;
+        let at = rows
+            .iter()
+            .find(|row| row.unit == "tick.timer")
+            .context("the timer")?
+            .address
+            .clone();
+        let name = faults::name_of(c, &at)?;
+        wait_output(
+            c,
+            &name,
+            "sudo journalctl -u tick.service --no-pager",
+            SOON,
+            |text| text.contains("tick"),
+        )?;
+        fleetctl.run(&["destroy", "everywhere.service", "tick.timer", "tick.service"])?;
+        Ok(())
+    })
+}
+
+#[test]
+fn fleetctl_says_what_is_wrong() -> Result<()> {
+    cluster(|c| {
+        let fleetctl = Fleetctl::by(c, "node1")?;
+        let unknown = fleetctl.output(&["cat", "nobody.service"])?;
+        ensure!(
+            unknown.code == Some(1) && unknown.stderr.contains("nobody.service"),
+            "{unknown:?}"
+        );
+        let template = unit_file(c, "t@.service", "[Service]\nExecStart=/bin/true\n")?;
+        fleetctl.run(&["submit", &template])?;
+        let started = fleetctl.output(&["start", "t@.service"])?;
+        ensure!(
+            started.code == Some(1) && started.stderr.contains("template"),
+            "{started:?}"
+        );
+        fleetctl.run(&["destroy", "t@.service"])?;
+        let broken = unit_file(
+            c,
+            "broken.service",
+            "[Service]\nExecStart=/bin/true\n[X-Fleet]\nGlobal=true\nMachineOf=a.service\n",
+        )?;
+        let refused = fleetctl.output(&["start", &broken])?;
+        ensure!(
+            refused.code == Some(1) && refused.stderr.contains("Global"),
+            "{refused:?}"
+        );
+        let nowhere = fleetctl.output(&["ssh", "no-such-machine", "true"])?;
+        ensure!(nowhere.code == Some(1), "{nowhere:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_killed_supervisor_comes_back_with_everything_and_disturbs_no_unit() -> Result<()> {
+    cluster(|c| {
+        let fleetctl = Fleetctl::by(c, "node1")?;
+        let file = unit_file(c, "steady.service", "[Service]\nExecStart=/bin/sleep infinity\n")?;
+        fleetctl.run(&["start", &file])?;
+        let at = faults::name_of(c, &fleetctl.wait_active("steady.service", SOON)?)?;
+        let pid = "systemctl show -P MainPID steady.service";
+        let before = c.run(&at, pid)?;
+        let acknowledged = faults::write_until(c, "node1", "/killed", |c| {
+            for _ in 0..3 {
+                for name in NODES {
+                    c.run(
+                        name,
+                        "sudo systemctl kill --kill-whom=main -s KILL corten.service",
+                    )?;
+                }
+                c.wait_all_ready(|_, _| {})?;
+            }
+            Ok(())
+        })?;
+        faults::all_there(c, "node3", "/killed", &acknowledged)?;
+        ensure!(c.run(&at, pid)? == before, "steady.service was restarted");
+        fleetctl.run(&["destroy", "steady.service"])?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_power_cut_of_all_machines_loses_no_acknowledged_key() -> Result<()> {
+    cluster(|c| {
+        let acknowledged = faults::write_until(c, "node2", "/cut", |c| {
+            for name in NODES {
+                c.machine_mut(name)?.power_cut()?;
+            }
+            Ok(())
+        })?;
+        c.power_on_all()?;
+        c.wait_all_ready(|_, _| {})?;
+        faults::all_there(c, "node1", "/cut", &acknowledged)
+    })
+}
+
+#[test]
+fn a_machine_cut_off_loses_its_unit_and_stops_it_when_it_is_back() -> Result<()> {
+    cluster(|c| {
+        let fleetctl = Fleetctl::by(c, "node1")?;
+        let file = unit_file(c, "single.service", "[Service]\nExecStart=/bin/sleep infinity\n")?;
+        fleetctl.run(&["start", &file])?;
+        let address = fleetctl.wait_active("single.service", SOON)?;
+        let lonely = faults::name_of(c, &address)?;
+        let other = NODES
+            .into_iter()
+            .find(|name| *name != lonely)
+            .context("another machine")?;
+        c.network().cut(&lonely)?;
+        let fleetctl = Fleetctl::by(c, other)?;
+        fleetctl.wait_units("single.service elsewhere", SOON, |rows| {
+            rows.iter()
+                .any(|row| row.unit == "single.service" && row.active == "active" && row.address != address)
+        })?;
+        says(&fails(c, &lonely, "etcdctl set /minority x", 4)?, &["Error"])?;
+        c.network().heal(&lonely)?;
+        wait_output(
+            c,
+            &lonely,
+            "systemctl is-active single.service; true",
+            SOON,
+            |text| text.trim() != "active",
+        )?;
+        wait_output(
+            c,
+            other,
+            "fleetctl list-machines --no-legend | wc -l",
+            SOON,
+            |count| count.trim() == "3",
+        )?;
+        fleetctl.run(&["destroy", "single.service"])?;
+        Ok(())
+    })
+}
+
+#[test]
+fn without_a_majority_clients_say_so_and_units_run_on() -> Result<()> {
+    cluster(|c| {
+        let fleetctl = Fleetctl::by(c, "node1")?;
+        let text = "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nMachineMetadata=zone=a\n";
+        let file = unit_file(c, "held.service", text)?;
+        fleetctl.run(&["start", &file])?;
+        c.network().cut("node2")?;
+        c.network().cut("node3")?;
+        says(&fails(c, "node1", "etcdctl set /nobody x", 4)?, &["Error"])?;
+        let later = unit_file(c, "later.service", "[Service]\nExecStart=/bin/true\n")?;
+        let refused = fleetctl.output(&["submit", &later])?;
+        ensure!(
+            refused.code == Some(1) && !refused.stderr.is_empty(),
+            "{refused:?}"
+        );
+        ensure!(c.run("node1", "systemctl is-active held.service")?.trim() == "active");
+        c.network().heal_all()?;
+        wait_output(c, "node1", "etcdctl set /again x || true", SOON, |text| {
+            text.trim() == "x"
+        })?;
+        fleetctl.run(&["destroy", "held.service"])?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_lossy_and_slow_network_is_survived() -> Result<()> {
+    cluster(|c| {
+        c.network().set(None, None, faults::BAD_NETWORK)?;
+        for number in 0..5 {
+            let set = format!("etcdctl set /lossy/{number} {number}");
+            wait_output(c, NODES[number % 3], &set, SOON, |text| {
+                text.trim() == number.to_string()
+            })?;
+        }
+        Ok(())
+    })
+}
