@@ -1,0 +1,105 @@
+//! Every plan keeps every constraint, is the same when made again, comes to rest, gives every unplaced unit a reason,
+//! and moves no unit without one.
+
+use corten_schedule::{ClusterView, Plan, Policy, plan};
+use corten_spec::machine::MachineId;
+use corten_spec::placement::{Replacement, replacement};
+use corten_spec::unit_name::UnitName;
+
+use super::layout::{Layout, is_wanted, layout, objection, replacer};
+
+/// Checks a plan made from `before`.
+///
+/// # Errors
+/// The first broken promise.
+pub fn check(before: &ClusterView, policy: &Policy, made: &Plan) -> Result<(), String> {
+    if *made != plan(before, policy) {
+        return Err("the same view gives two plans".to_owned());
+    }
+    let mut after = before.clone();
+    for decision in &made.decisions {
+        let unit = after
+            .units
+            .get_mut(&decision.unit)
+            .ok_or("a decision for a unit that is not there")?;
+        unit.assigned = decision.machine.clone();
+        unit.unplaced = decision.machine.is_none().then(|| decision.reason.clone());
+        if decision.reason.is_empty() {
+            return Err(format!("a decision for {} without a reason", decision.unit));
+        }
+    }
+    constraints(&after)?;
+    everyone_has_an_answer(&after, made)?;
+    moves(before, &after, policy)?;
+    let again = plan(&after, policy);
+    if again.decisions.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("a second plan decides again: {:?}", again.decisions))
+    }
+}
+
+fn constraints(after: &ClusterView) -> Result<(), String> {
+    let layout = layout(after);
+    for (id, here) in &layout {
+        for unit in here {
+            if let Some(objection) = objection(after, id, here, *unit) {
+                return Err(objection);
+            }
+            if let Some(other) = replacer(here, *unit).filter(|_| !unit.1.global) {
+                return Err(format!("{} on {id} beside {other}, which replaces it", unit.0));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn everyone_has_an_answer(after: &ClusterView, made: &Plan) -> Result<(), String> {
+    for (name, unit) in after.units.iter().filter(|(name, unit)| is_wanted(name, unit)) {
+        if unit.assigned.is_some() == made.unplaced.contains_key(name) {
+            return Err(format!("{name} is neither placed nor told why, or both"));
+        }
+    }
+    Ok(())
+}
+
+/// Every unit that left its machine had to.
+fn moves(before: &ClusterView, after: &ClusterView, policy: &Policy) -> Result<(), String> {
+    let (old, new) = (layout(before), layout(after));
+    for (name, unit) in &before.units {
+        let to = &after.units[name].assigned;
+        let Some(from) = unit.assigned.as_ref().filter(|from| Some(*from) != to.as_ref()) else {
+            continue;
+        };
+        if !had_to_leave(before, policy, name, from, &old, &new) {
+            return Err(format!("{name} moved from {from} to {to:?} without need"));
+        }
+    }
+    Ok(())
+}
+
+fn had_to_leave(
+    before: &ClusterView,
+    policy: &Policy,
+    name: &UnitName,
+    from: &MachineId,
+    old: &Layout<'_>,
+    new: &Layout<'_>,
+) -> bool {
+    let unit = &before.units[name];
+    let party = (name, &unit.requirements);
+    if !is_wanted(name, unit) {
+        return true;
+    }
+    if !before.machines.contains_key(from) {
+        return !policy.hold_absent;
+    }
+    let peer_left = |peer: &String| !new[from].iter().any(|other| other.0.as_str() == peer);
+    objection(before, from, &old[from], party).is_some()
+        || unit.requirements.machine_of.iter().any(peer_left)
+        || replacer(&old[from], party).is_some()
+        || replacer(&new[from], party).is_some()
+        || before.units.iter().any(|(other, its)| {
+            replacement(party, (other, &its.requirements)) == Replacement::Mutual && is_wanted(other, its)
+        })
+}

@@ -1,0 +1,140 @@
+//! The store: one log, the state at its head, and what the checkers and the leader read from a state.
+
+use corten_schedule::{ClusterView, Decision, UnitView};
+use corten_spec::x_fleet::Requirements;
+use corten_store::fleet::{self, Answer, Command};
+use corten_store::memory::Memory;
+use corten_store::{Response, apply};
+
+/// The committed commands and the state they lead to.
+#[derive(Debug, Default)]
+pub struct Log {
+    entries: Vec<Command>,
+    /// The state at the head.
+    pub head: Memory,
+}
+
+impl Log {
+    /// How many commands are committed.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Is nothing committed?
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Commits a command.
+    pub fn commit(&mut self, command: Command) -> Answer {
+        self.entries.push(command);
+        let at = self.entries.len();
+        put(&mut self.head, at, &self.entries[at - 1])
+    }
+
+    /// Brings a replica that has `from` commands applied to `upto`.
+    pub fn replay(&self, replica: &mut Memory, from: usize, upto: usize) {
+        for at in from..upto {
+            put(replica, at + 1, &self.entries[at]);
+        }
+    }
+}
+
+fn put(state: &mut Memory, at: usize, command: &Command) -> Answer {
+    let outcome = apply(state, at as u64, &corten_store::Command::Fleet(command.clone()));
+    match outcome.expect("memory does not fail").response {
+        Response::Fleet(answer) => answer,
+        other => panic!("a fleet command was answered with {other:?}"),
+    }
+}
+
+/// Every unit of a state.
+pub fn units(state: &Memory) -> Vec<fleet::UnitRecord> {
+    fleet::units(state).expect("memory does not fail")
+}
+
+/// Every machine of a state.
+pub fn machines(state: &Memory) -> Vec<fleet::MachineRecord> {
+    fleet::machines(state).expect("memory does not fail")
+}
+
+/// What the scheduler looks at.
+pub fn view(state: &Memory) -> ClusterView {
+    let present = machines(state).into_iter().filter(|record| record.present);
+    let unit = |record: fleet::UnitRecord| {
+        let view = UnitView {
+            requirements: Requirements::of(&record.name, &record.file),
+            desired: record.desired,
+            assigned: record.assigned.map(|assignment| assignment.machine),
+            unplaced: record.unplaced,
+        };
+        (record.name, view)
+    };
+    ClusterView {
+        machines: present
+            .map(|record| (record.machine.id.clone(), record.machine))
+            .collect(),
+        units: units(state).into_iter().map(unit).collect(),
+    }
+}
+
+/// A plan's decisions as the store takes them.
+pub fn assign(decisions: &[Decision]) -> Command {
+    let decision = |d: &Decision| fleet::Decision {
+        unit: d.unit.clone(),
+        machine: d.machine.clone(),
+        reason: d.reason.clone(),
+    };
+    Command::Assign(decisions.iter().map(decision).collect())
+}
+
+/// A command in one short line.
+pub fn print(command: &Command) -> String {
+    match command {
+        Command::SetUnit { name, file, desired } => {
+            let options: Vec<String> = file
+                .options
+                .iter()
+                .filter(|o| o.section == "X-Fleet")
+                .map(|o| format!(" {}={}", o.name, o.value))
+                .collect();
+            format!("set {name} {desired}{}", options.concat())
+        }
+        Command::SetDesired { name, desired } => format!("want {name} {desired}"),
+        Command::DestroyUnit { name } => format!("destroy {name}"),
+        Command::Join { machine, session } => format!("join {} session {session}", machine.id),
+        Command::Leave { id, .. } => format!("leave {id}"),
+        Command::PatchMetadata { id, key, value } => {
+            format!("patch {id} {key}={}", value.as_deref().unwrap_or(""))
+        }
+        Command::Assign(decisions) => {
+            let one = |d: &fleet::Decision| {
+                let to = d.machine.as_ref().map_or("-", |id| id.0.as_str());
+                format!("{} -> {to} ({})", d.unit, d.reason)
+            };
+            format!(
+                "assign {}",
+                decisions.iter().map(one).collect::<Vec<_>>().join(", ")
+            )
+        }
+        Command::Report {
+            machine,
+            states,
+            gone,
+        } => {
+            let state = |s: &corten_spec::fleet::UnitState| {
+                format!(
+                    " {} {}{}",
+                    s.name,
+                    s.active,
+                    if s.launched { " launched" } else { "" }
+                )
+            };
+            let gone = gone.iter().map(|name| format!(" {name} gone"));
+            format!(
+                "report {machine}:{}",
+                states.iter().map(state).chain(gone).collect::<Vec<_>>().join(",")
+            )
+        }
+    }
+}

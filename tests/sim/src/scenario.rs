@@ -1,0 +1,211 @@
+//! What happens in a run, drawn from the seed before it begins: the machines, what the operator does, what breaks.
+
+use corten_spec::fleet::JobState;
+use corten_spec::machine::{Machine, MachineId};
+use corten_spec::unit_file::UnitFile;
+use corten_spec::unit_name::UnitName;
+use corten_store::fleet::Command;
+
+use crate::rng::Rng;
+use crate::world::FAULTS_END_MS;
+
+/// Something that breaks. Times in ms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The machine loses its power, and gets it back after this long.
+    PowerCut {
+        /// Which machine.
+        node: usize,
+        /// For how long.
+        for_ms: u64,
+    },
+    /// The supervisor is killed, and started again after this long.
+    Kill {
+        /// On which machine.
+        node: usize,
+        /// For how long.
+        for_ms: u64,
+    },
+    /// The machine is cut off from all others.
+    Cut {
+        /// Which machine.
+        node: usize,
+        /// For how long.
+        for_ms: u64,
+    },
+    /// The leader steps down; another is elected.
+    Depose,
+    /// No leader can be elected.
+    Outage {
+        /// For how long.
+        for_ms: u64,
+    },
+    /// A running unit dies; systemd restarts it.
+    UnitDies {
+        /// On which machine.
+        node: usize,
+    },
+}
+
+/// A run's plot.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The machines; the first three vote.
+    pub machines: Vec<Machine>,
+    /// What the operator does, and when.
+    pub operator: Vec<(u64, Command)>,
+    /// What breaks, and when.
+    pub faults: Vec<(u64, Fault)>,
+}
+
+const ZONES: [&str; 2] = ["a", "b"];
+
+/// Options units are made with; `@i` stands for any machine's id.
+const OPTIONS: [&str; 14] = [
+    "",
+    "",
+    "",
+    "",
+    "Conflicts=web@*.service",
+    "Conflicts=%p@*.service",
+    "Conflicts=db@1.service",
+    "MachineMetadata=zone=a",
+    "MachineMetadata=zone=b",
+    "MachineOf=db@1.service",
+    "MachineOf=web@2.service",
+    "Replaces=web@1.service",
+    "Replaces=db@2.service",
+    "MachineID=@i",
+];
+const GLOBAL_OPTIONS: [&str; 3] = [
+    "Global=true",
+    "Global=true\nMachineMetadata=zone=a",
+    "Global=true\nConflicts=db@2.service",
+];
+const FAMILIES: [&str; 4] = ["web", "db", "bad", "once"];
+
+impl Scenario {
+    /// The plot of a seed.
+    pub fn new(rng: &mut Rng) -> Scenario {
+        let count = rng.range(3, 8) as usize;
+        let machines: Vec<Machine> = (1..=count).map(|number| machine(number, rng)).collect();
+        let operator = operator(&machines, rng);
+        let mut faults: Vec<(u64, Fault)> = (0..rng.range(0, 25))
+            .map(|_| (rng.range(3_000, FAULTS_END_MS), fault(count, rng)))
+            .collect();
+        faults.sort_by_key(|(at, _)| *at);
+        Scenario {
+            machines,
+            operator,
+            faults,
+        }
+    }
+}
+
+fn machine(number: usize, rng: &mut Rng) -> Machine {
+    Machine {
+        id: MachineId(format!("m{number}")),
+        primary_ip: format!("10.0.0.{number}"),
+        metadata: [("zone".to_owned(), (*rng.pick(&ZONES)).to_owned())].into(),
+    }
+}
+
+fn operator(machines: &[Machine], rng: &mut Rng) -> Vec<(u64, Command)> {
+    let mut names: Vec<UnitName> = Vec::new();
+    let mut plot = Vec::new();
+    let mut now = 500;
+    while now < FAULTS_END_MS {
+        let command = if names.is_empty() || rng.chance(45) {
+            let name = unit_name(rng);
+            names.push(name.clone());
+            set_unit(name, machines, rng)
+        } else {
+            change(&names, machines, rng)
+        };
+        plot.push((now, command));
+        now += if rng.chance(60) {
+            rng.range(1, 200)
+        } else {
+            rng.range(200, 6_000)
+        };
+    }
+    plot
+}
+
+fn change(names: &[UnitName], machines: &[Machine], rng: &mut Rng) -> Command {
+    let name = rng.pick(names).clone();
+    match rng.range(0, 10) {
+        0..6 => Command::SetDesired {
+            name,
+            desired: state(rng),
+        },
+        6..8 => set_unit(name, machines, rng),
+        8 => Command::DestroyUnit { name },
+        _ => Command::PatchMetadata {
+            id: rng.pick(machines).id.clone(),
+            key: "zone".to_owned(),
+            value: Some((*rng.pick(&ZONES)).to_owned()),
+        },
+    }
+}
+
+fn unit_name(rng: &mut Rng) -> UnitName {
+    let family = if rng.chance(70) {
+        FAMILIES[rng.range(0, 2) as usize]
+    } else {
+        *rng.pick(&FAMILIES)
+    };
+    let name = format!("{family}@{}.service", rng.range(1, 6));
+    let name = if rng.chance(10) {
+        format!("everywhere{}.service", rng.range(1, 3))
+    } else {
+        name
+    };
+    UnitName::parse(&name).expect("made of valid parts")
+}
+
+fn set_unit(name: UnitName, machines: &[Machine], rng: &mut Rng) -> Command {
+    let options = if name.as_str().starts_with("everywhere") {
+        rng.pick(&GLOBAL_OPTIONS)
+    } else {
+        rng.pick(&OPTIONS)
+    };
+    let options = options.replace("@i", &rng.pick(machines).id.0);
+    let text = format!(
+        "[Service]\nExecStart=/bin/run --version {}\n[X-Fleet]\n{options}\n",
+        rng.range(1, 3)
+    );
+    let file = UnitFile::parse(&text).expect("made of valid parts");
+    Command::SetUnit {
+        name,
+        file,
+        desired: state(rng),
+    }
+}
+
+fn state(rng: &mut Rng) -> JobState {
+    *rng.pick(&[
+        JobState::Inactive,
+        JobState::Loaded,
+        JobState::Launched,
+        JobState::Launched,
+        JobState::Launched,
+    ])
+}
+
+fn fault(machines: usize, rng: &mut Rng) -> Fault {
+    let node = rng.range(0, machines as u64) as usize;
+    let for_ms = if rng.chance(50) {
+        rng.range(50, 2_500)
+    } else {
+        rng.range(2_500, 15_000)
+    };
+    match rng.range(0, 12) {
+        0..3 => Fault::PowerCut { node, for_ms },
+        3..5 => Fault::Kill { node, for_ms },
+        5..8 => Fault::Cut { node, for_ms },
+        8 => Fault::Depose,
+        9 => Fault::Outage { for_ms },
+        _ => Fault::UnitDies { node },
+    }
+}
