@@ -58,7 +58,11 @@ fn a_cluster_member() {
          Environment=\"ETCD_NAME=core1\"\n"
     );
     assert_eq!(
-        file(&plan, "/run/systemd/system/fleet.service.d/20-cloudinit.conf").unwrap(),
+        file(
+            &plan,
+            "/run/systemd/system/fleet.service.d/20-cloudinit-fleet.conf"
+        )
+        .unwrap(),
         "[Service]\nEnvironment=\"FLEET_METADATA=region=eu,quote=\\\"x\\\"\"\n"
     );
     assert_eq!(commands(&plan), ["start etcd2.service", "start fleet.service"]);
@@ -173,6 +177,30 @@ fn units_of_every_kind() {
 }
 
 #[test]
+fn the_supervisor_has_three_names() {
+    let plan = planned(
+        "coreos:\n  units:\n    - name: etcd2.service\n      enable: true\n      drop_ins: [{name: 30-x.conf, content: A}]\n    \
+         - name: fleet.service\n      drop_ins: [{name: 30-x.conf, content: B}]\n    - {name: etcd.service, mask: true}\n",
+        &facts(),
+    );
+    assert_eq!(
+        file(&plan, "/etc/systemd/system/etcd2.service.d/30-x.conf"),
+        Some("A")
+    );
+    assert_eq!(
+        file(&plan, "/etc/systemd/system/fleet.service.d/30-x-fleet.conf"),
+        Some("B"),
+        "systemd would take only one of two drop-ins of one name"
+    );
+    assert!(!plan.steps.iter().any(|s| matches!(s.value, Step::Enable { .. })));
+    assert!(
+        plan.report
+            .to_string()
+            .contains("etcd.service is a name of the supervisor")
+    );
+}
+
+#[test]
 fn late_means_what_runs_is_told() {
     let late = Facts {
         late: true,
@@ -185,7 +213,7 @@ fn late_means_what_runs_is_told() {
     assert_eq!(
         commands(&plan),
         [
-            "try-restart etcd2.service",
+            "try-restart corten.service",
             "restart systemd-networkd.service",
             "start a.service"
         ]
@@ -230,7 +258,7 @@ fn files_hosts_oem_update_flannel() {
         "\"rel\" is not an absolute path",
         "\"/\" is not",
         "no flanneld",
-        "no locksmithd",
+        "nothing here follows",
     ] {
         assert!(said.contains(wanted), "{wanted}: {said}");
     }

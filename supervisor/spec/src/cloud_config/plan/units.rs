@@ -1,9 +1,11 @@
 //! The part of the plan that concerns systemd: groups of options as drop-ins and files, units, and what is to be said
 //! to systemd once they are there.
 //!
-//! Danger: `%` in a value is left to systemd, which expands specifiers in `Environment=`, as under coreos-cloudinit.
+//! Danger: etcd.service, etcd2.service and fleet.service are links to corten.service, and systemd takes only one of
+//! several drop-ins of one name, whichever alias's folder they lie in. So drop-ins for these have distinct names. `%` in
+//! a value is left to systemd, which expands specifiers in `Environment=`, as under coreos-cloudinit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::checks::{self, UnitKind};
 use super::super::config::{CloudConfig, Located, Unit};
@@ -11,51 +13,47 @@ use super::super::merge;
 use super::super::schema::Group;
 use super::{Command, Facts, Plan, Step};
 
-/// The file name of drop-ins made from groups of options.
-const DROP_IN: &str = "20-cloudinit.conf";
-
 /// The supervisor under its names. It is ready only once its cluster is formed, which may need other machines: what
 /// comes after it in the text is not held up until then.
 const SUPERVISOR: [&str; 4] = ["corten.service", "etcd.service", "etcd2.service", "fleet.service"];
 
 /// Files and drop-ins for the groups of options under `coreos`.
 pub(super) fn plan_groups(config: &CloudConfig, facts: &Facts, plan: &mut Plan) {
+    let mut restart = None;
     for (group, values) in &config.groups {
         let (line, values) = (values.line, &values.value);
         if values.is_empty() {
             continue;
         }
-        let (unit, absent) = match group {
-            Group::Etcd => ("etcd.service", ""),
-            Group::Etcd2 => ("etcd2.service", ""),
-            Group::Fleet => ("fleet.service", ""),
-            Group::Locksmith => ("locksmithd.service", "there is no locksmithd here to read it"),
-            Group::Flannel => ("", "there is no flanneld here to read it"),
-            Group::Update => ("", "there is no locksmithd or update-engine here to follow it"),
-        };
-        match group {
-            Group::Flannel => plan.write(
-                line,
-                "/run/flannel/options.env".to_owned(),
-                environment_file(values),
+        let (path, absent) = match group {
+            Group::Etcd => ("/run/systemd/system/etcd.service.d/20-cloudinit-etcd.conf", ""),
+            Group::Etcd2 => ("/run/systemd/system/etcd2.service.d/20-cloudinit.conf", ""),
+            Group::Fleet => ("/run/systemd/system/fleet.service.d/20-cloudinit-fleet.conf", ""),
+            Group::Locksmith => (
+                "/run/systemd/system/locksmithd.service.d/20-cloudinit.conf",
+                "there is no locksmithd here to read it",
             ),
+            Group::Flannel => ("/run/flannel/options.env", "there is no flanneld here to read it"),
+            Group::Update => ("/etc/coreos/update.conf", "nothing here follows it yet"),
+        };
+        let text = match group {
+            Group::Flannel => environment_file(values),
             Group::Update => {
                 let values: BTreeMap<String, String> = values.iter().cloned().collect();
-                let text = merge::set_variables(&facts.update_conf, &values);
-                plan.write(line, "/etc/coreos/update.conf".to_owned(), text);
+                merge::set_variables(&facts.update_conf, &values)
             }
-            _ => plan.write(
-                line,
-                format!("/run/systemd/system/{unit}.d/{DROP_IN}"),
-                drop_in(values),
-            ),
+            _ => drop_in(values),
+        };
+        plan.write(line, path.to_owned(), text);
+        if absent.is_empty() {
+            restart = Some(line);
+        } else {
+            let what = format!("coreos.{} is written, but {absent}", group.name());
+            plan.report.warning(line, what);
         }
-        if !absent.is_empty() {
-            plan.report
-                .warning(line, format!("coreos.{} is written, but {absent}", group.name()));
-        } else if facts.late {
-            plan.command(facts, line, "try-restart", unit);
-        }
+    }
+    if let Some(line) = restart.filter(|_| facts.late) {
+        plan.command(facts, line, "try-restart", SUPERVISOR[0]);
     }
 }
 
@@ -63,10 +61,12 @@ pub(super) fn plan_groups(config: &CloudConfig, facts: &Facts, plan: &mut Plan) 
 pub(super) fn plan_units(config: &CloudConfig, facts: &Facts, plan: &mut Plan) {
     let mut network = facts.late && !facts.network.files.is_empty();
     let mut commands = Vec::new();
+    let mut taken = BTreeSet::new();
     for unit in &config.units {
         let line = unit.line;
         let Some(kind) = kind(unit, plan) else { continue };
         plan_unit(unit, kind, plan);
+        plan_drop_ins(unit, &folder(unit, kind), &mut taken, plan);
         match kind {
             UnitKind::Network => network |= facts.late,
             UnitKind::System if unit.value.command.is_empty() => {}
@@ -97,48 +97,58 @@ fn kind(unit: &Located<Unit>, plan: &mut Plan) -> Option<UnitKind> {
     kind
 }
 
-fn plan_unit(unit: &Located<Unit>, kind: UnitKind, plan: &mut Plan) {
-    let (line, unit) = (unit.line, &unit.value);
-    let root = if unit.runtime { "/run" } else { "/etc" };
-    let folder = match kind {
+fn folder(unit: &Located<Unit>, kind: UnitKind) -> String {
+    let root = if unit.value.runtime { "/run" } else { "/etc" };
+    match kind {
         UnitKind::System => format!("{root}/systemd/system"),
         UnitKind::Network => format!("{root}/systemd/network"),
-    };
-    let path = format!("{folder}/{}", unit.name);
-    if !unit.content.is_empty() && !unit.mask {
-        plan.write(line, path.clone(), unit.content.clone());
     }
-    for drop_in in &unit.drop_ins {
-        let (line, drop_in) = (drop_in.line, &drop_in.value);
-        if drop_in.content.is_empty() {
-            plan.report
-                .warning(line, format!("drop-in {:?} is empty and skipped", drop_in.name));
-        } else if checks::drop_in_name(&drop_in.name) {
-            plan.write(
-                line,
-                format!("{path}.d/{}", drop_in.name),
-                drop_in.content.clone(),
-            );
-        } else {
-            plan.report.error(
-                line,
-                format!("{:?} is not a drop-in's name (NAME.conf)", drop_in.name),
-            );
-        }
+}
+
+fn plan_unit(unit: &Located<Unit>, kind: UnitKind, plan: &mut Plan) {
+    let path = format!("{}/{}", folder(unit, kind), unit.value.name);
+    let (line, unit) = (unit.line, &unit.value);
+    let ours = SUPERVISOR.contains(&unit.name.as_str());
+    if ours && (unit.mask || !unit.content.is_empty()) {
+        let what = format!(
+            "{} is a name of the supervisor, which this does not change",
+            unit.name
+        );
+        plan.report.warning(line, what);
     }
     if unit.mask {
         plan.push(line, Step::Mask(path));
-    } else if unit.runtime && unit.content.is_empty() {
+    } else if !unit.content.is_empty() {
+        plan.write(line, path, unit.content.clone());
+    } else if unit.runtime {
         plan.push(line, Step::Unmask(path));
     }
-    if unit.enable && kind == UnitKind::System {
-        plan.push(
-            line,
-            Step::Enable {
-                unit: unit.name.clone(),
-                runtime: unit.runtime,
-            },
-        );
+    // The supervisor is enabled, and systemctl does not enable by an alias.
+    if unit.enable && kind == UnitKind::System && !ours {
+        let (unit, runtime) = (unit.name.clone(), unit.runtime);
+        plan.push(line, Step::Enable { unit, runtime });
+    }
+}
+
+/// The drop-ins of a unit; `taken` are the names of those of the supervisor so far.
+fn plan_drop_ins(unit: &Located<Unit>, folder: &str, taken: &mut BTreeSet<String>, plan: &mut Plan) {
+    let name = &unit.value.name;
+    for drop_in in &unit.value.drop_ins {
+        let (line, drop_in) = (drop_in.line, &drop_in.value);
+        let mut file = drop_in.name.clone();
+        if SUPERVISOR.contains(&name.as_str()) && !taken.insert(file.clone()) {
+            let (stem, alias) = (file.trim_end_matches(".conf"), name.trim_end_matches(".service"));
+            file = format!("{stem}-{alias}.conf");
+        }
+        if drop_in.content.is_empty() {
+            let what = format!("drop-in {:?} is empty and skipped", drop_in.name);
+            plan.report.warning(line, what);
+        } else if checks::drop_in_name(&drop_in.name) {
+            plan.write(line, format!("{folder}/{name}.d/{file}"), drop_in.content.clone());
+        } else {
+            let what = format!("{:?} is not a drop-in's name (NAME.conf)", drop_in.name);
+            plan.report.error(line, what);
+        }
     }
 }
 
