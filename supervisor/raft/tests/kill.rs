@@ -23,10 +23,14 @@ fn config(dir: &std::path::Path) -> Config {
 /// Writes for ever and says what is acknowledged.
 #[tokio::test(flavor = "multi_thread")]
 async fn writer() {
-    let Some(dir) = std::env::var_os(WHERE) else { return };
+    let Some(dir) = std::env::var_os(WHERE) else {
+        return;
+    };
     let node = Node::start(config(dir.as_ref())).await.unwrap();
     node.linearize().await.unwrap();
-    let first = (0u64..).find(|n| value(&node, &format!("/k/{n}")).is_none()).unwrap();
+    let first = (0u64..)
+        .find(|n| value(&node, &format!("/k/{n}")).is_none())
+        .unwrap();
     let mut tasks = Vec::new();
     for lane in 0..4 {
         let node = node.clone();
@@ -54,13 +58,20 @@ fn run_and_kill(dir: &std::path::Path, enough: usize) -> Vec<u64> {
     let mut acknowledged = Vec::new();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     while let Some(Ok(line)) = lines.next() {
-        acknowledged.extend(line.strip_prefix("acknowledged ").and_then(|n| n.parse::<u64>().ok()));
+        acknowledged.extend(
+            line.strip_prefix("acknowledged ")
+                .and_then(|n| n.parse::<u64>().ok()),
+        );
         if acknowledged.len() == enough {
             child.kill().unwrap();
         }
     }
     child.wait().unwrap();
-    assert!(acknowledged.len() >= enough, "the writer ended by itself after {} writes", acknowledged.len());
+    assert!(
+        acknowledged.len() >= enough,
+        "the writer ended by itself after {} writes",
+        acknowledged.len()
+    );
     acknowledged
 }
 
@@ -70,7 +81,11 @@ async fn nothing_acknowledged_is_lost_by_kill_9() {
     let mut acknowledged = Vec::new();
     for enough in [150, 37, 1, 260] {
         let place = dir.path().to_path_buf();
-        acknowledged.extend(tokio::task::spawn_blocking(move || run_and_kill(&place, enough)).await.unwrap());
+        acknowledged.extend(
+            tokio::task::spawn_blocking(move || run_and_kill(&place, enough))
+                .await
+                .unwrap(),
+        );
         if enough == 37 {
             // As if the machine had lost power too: the state is not to be trusted.
             std::fs::remove_file(dir.path().join("state.mark")).unwrap();

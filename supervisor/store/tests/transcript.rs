@@ -25,17 +25,34 @@ fn fresh() -> Memory {
 /// Status, index and body of one request.
 fn answer(store: &mut Memory, method: &str, target: &str, body: &str) -> (u16, u64, String) {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let parsed = form::pairs(query.as_bytes(), body.as_bytes())
-        .and_then(|pairs| parse(method, &form::unescape_path(&path["/v2/keys".len()..])?, &pairs, NOW));
+    let parsed = form::pairs(query.as_bytes(), body.as_bytes()).and_then(|pairs| {
+        parse(
+            method,
+            &form::unescape_path(&path["/v2/keys".len()..])?,
+            &pairs,
+            NOW,
+        )
+    });
     let result = match parsed {
         Err(error) => Err(error),
-        Ok(Request::Get(get)) => keys::get(store, &get, NOW).unwrap().map(|e| (200, e.etcd_index, e.to_json())),
+        Ok(Request::Get(get)) => keys::get(store, &get, NOW)
+            .unwrap()
+            .map(|e| (200, e.etcd_index, e.to_json())),
         Ok(Request::Watch(_)) => panic!("no watches in the script"),
-        Ok(Request::Write { write, no_value_on_success }) => {
+        Ok(Request::Write {
+            write,
+            no_value_on_success,
+        }) => {
             let outcome = apply(store, 1, &Command::Keys(write)).unwrap();
-            let Response::Keys(result) = outcome.response else { panic!("{:?}", outcome.response) };
+            let Response::Keys(result) = outcome.response else {
+                panic!("{:?}", outcome.response)
+            };
             result.map(|event| {
-                let json = if no_value_on_success { event.to_json_no_value() } else { event.to_json() };
+                let json = if no_value_on_success {
+                    event.to_json_no_value()
+                } else {
+                    event.to_json()
+                };
                 (if event.is_created() { 201 } else { 200 }, event.etcd_index, json)
             })
         }
@@ -43,7 +60,15 @@ fn answer(store: &mut Memory, method: &str, target: &str, body: &str) -> (u16, u
     let (status, index, json) = result.unwrap_or_else(|e| (e.code.http_status(), e.index, e.to_json()));
     let json = String::from_utf8(json).unwrap();
     assert!(json.ends_with('\n'), "{json:?}");
-    (status, index, if method == "HEAD" { String::new() } else { masked(json.trim_end()) })
+    (
+        status,
+        index,
+        if method == "HEAD" {
+            String::new()
+        } else {
+            masked(json.trim_end())
+        },
+    )
 }
 
 /// Times as T.
@@ -70,7 +95,11 @@ fn answers_are_etcds() {
         let expected_head = lines.next().unwrap().trim_start_matches("< ");
         let expected_body = lines.next().unwrap_or_default();
         let (status, index, body) = answer(&mut store, method, target, request.next().unwrap_or_default());
-        assert_eq!(format!("{status} {index}\n{body}"), format!("{expected_head}\n{expected_body}"), "> {block}");
+        assert_eq!(
+            format!("{status} {index}\n{body}"),
+            format!("{expected_head}\n{expected_body}"),
+            "> {block}"
+        );
         played += 1;
     }
     assert!(played > 45, "only {played} requests in the script");
@@ -79,7 +108,11 @@ fn answers_are_etcds() {
 #[test]
 fn a_fresh_member_counts_what_etcd_counts() {
     let store = fresh();
-    let serving = keys::stats::ServingStats { gets_success: 1, gets_fail: 1, watchers: 0 };
+    let serving = keys::stats::ServingStats {
+        gets_success: 1,
+        gets_fail: 1,
+        watchers: 0,
+    };
     assert_eq!(
         meta::read(&store).unwrap().stats.to_json(serving),
         "{\"getsSuccess\":1,\"getsFail\":1,\"setsSuccess\":2,\"setsFail\":0,\"deleteSuccess\":0,\"deleteFail\":0,\

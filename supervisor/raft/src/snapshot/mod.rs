@@ -232,17 +232,26 @@ impl Snapshots {
     ) -> Result<(), SnapshotError> {
         let unfinished = received.path().to_path_buf();
         drop(received);
-        let said = self.check(&unfinished)?;
+        self.install_file(state, meta, &unfinished)
+    }
+
+    pub(crate) fn install_file(
+        &self,
+        state: &State,
+        meta: &SnapshotMeta,
+        file: &Path,
+    ) -> Result<(), SnapshotError> {
+        let said = self.check(file)?;
         if said != *meta {
             return Err(damaged(
-                &unfinished,
+                file,
                 format!("it says it is {said}, but was sent as {meta}"),
             ));
         }
         let path = self.path_for(meta.last_log_id);
         let keep = || {
-            File::open(&unfinished)?.sync_all()?;
-            std::fs::rename(&unfinished, &path)?;
+            File::open(file)?.sync_all()?;
+            std::fs::rename(file, &path)?;
             sync_dir(&self.dir)
         };
         keep().map_err(|source| SnapshotError::Io {
