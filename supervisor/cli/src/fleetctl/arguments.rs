@@ -24,17 +24,17 @@ OPTIONS:
 
 const SUB_TEMPLATE: &str = "\
 NAME:
-  {name} - {about}
+  {bin} - {about}
 
 USAGE:
   {usage}
 
-OPTIONS:
-{options}{after-help}
+{all-args}{after-help}
 ";
 
-const EXAMPLES: &str = "
+const GLOBAL: &str = "Global options";
 
+const EXAMPLES: &str = "\
 EXAMPLES:
   fleetctl list-machines                          who is in the cluster
   fleetctl start hello.service                    submit, place and start a unit file of this directory
@@ -148,7 +148,7 @@ fn list_commands() -> Vec<Command> {
         list("list-machines", "Enumerate the machines in the cluster", &lists::MACHINE_FIELDS, "machine,ip,metadata"),
         list("list-units", "List the state of units on the machines", &lists::STATE_FIELDS, "unit,machine,active,sub"),
         list("list-unit-files", "List the units that exist in the cluster", &lists::UNIT_FIELDS, "unit,hash,dstate,state,target")
-            .after_help("\n\nThe field reason says why a unit is on no machine:\n  fleetctl list-unit-files --fields unit,dstate,state,reason"),
+            .after_help("The field reason says why a unit is on no machine:\n  fleetctl list-unit-files --fields unit,dstate,state,reason"),
     ]
 }
 
@@ -167,7 +167,7 @@ fn unit_commands() -> Vec<Command> {
             .arg(replace())
             .arg(sign())
             .arg(units())
-            .after_help("\n\nA unit that exists is left alone unless --replace is given.\nfoo@.service is a template: start foo@1.service, foo@2.service, ... of it."),
+            .after_help("A unit that exists is left alone unless --replace is given.\nfoo@.service is a template: start foo@1.service, foo@2.service, ... of it."),
         starts("load", "Place units on machines, submitting them first if necessary"),
         starts("start", "Start units, submitting and placing them first if necessary").after_help(START_HELP),
         stops("stop", "Stop units, but leave them on their machines"),
@@ -177,8 +177,7 @@ fn unit_commands() -> Vec<Command> {
     ]
 }
 
-const START_HELP: &str = "
-
+const START_HELP: &str = "\
 Returns when systemd calls the unit active, or finished; with 1 when it failed. A unit that fits on no machine
 waits, and standard error says why; --timeout or --block-attempts end the waiting.
 
@@ -201,7 +200,7 @@ fn look_commands() -> Vec<Command> {
         ]),
         sub("ssh", "Open a shell or run a command on a machine, by id or by a unit that is there")
             .override_usage("fleetctl ssh [OPTIONS] <MACHINE|UNIT> [--] [COMMAND]...")
-            .after_help("\n\n  fleetctl ssh 1f2e3d4c                      a prefix of the machine's id will do\n  fleetctl ssh hello.service uptime          the machine hello.service runs on\n  fleetctl ssh --unit hello.service -- ls -l /run")
+            .after_help("  fleetctl ssh 1f2e3d4c                      a prefix of the machine's id will do\n  fleetctl ssh hello.service uptime          the machine hello.service runs on\n  fleetctl ssh --unit hello.service -- ls -l /run")
             .args([
                 own("machine", "MACHINE", "The machine, by (a prefix of) its id".into()),
                 own("unit", "UNIT", "The machine a unit runs on".into()),
@@ -270,6 +269,7 @@ fn text(name: &'static str, value: &'static str, help: &'static str) -> Arg {
         .value_name(value)
         .help(help)
         .global(true)
+        .help_heading(GLOBAL)
 }
 
 fn own(name: &'static str, value: &'static str, help: String) -> Arg {

@@ -168,13 +168,7 @@ async fn step(api: &mut Api, waits: &mut Vec<Wait>, seen: &Seen, progress: &mut 
         let states = seen.states.get(&wait.name).map_or(&[][..], Vec::as_slice);
         let since = wait.launched_at.map_or(Duration::ZERO, |at| at.elapsed());
         let verdict = wait::judge(&wait.goal, unit, states, since);
-        if matches!(
-            verdict,
-            Verdict::Reached | Verdict::Launched(_) | Verdict::Failed(_)
-        ) && unit.is_some_and(|unit| unit.desired_state == wait.goal.state())
-            | (verdict == Verdict::Reached)
-            && !wait.announced
-        {
+        if matches!(verdict, Verdict::Reached | Verdict::Launched(_)) && !wait.announced {
             wait.announced = true;
             announce(api, &wait, unit, progress).await;
         }
