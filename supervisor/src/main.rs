@@ -1,2 +1,66 @@
-//! Picks the program by the name it is called under.
-fn main() {}
+//! Picks the program by the name it is called under: `fleetctl`, `etcdctl`, `docker`, or `corten` with a word.
+//!
+//! Starts no runtime and no thread before the program is picked: docker's launcher forks.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use corten_cli::{docker, etcdctl, fleetctl};
+use corten_daemon::{cloud_config, run};
+
+const USAGE: &str = "usage: corten WORD [ARGUMENT...]
+
+  corten supervisor                        run this machine's supervisor (systemd does: corten.service)
+  corten cloud-init apply|commands         apply this machine's cloud-config
+  corten cloud-init validate FILE          say what is wrong with a cloud-config
+  corten fleetctl|etcdctl|docker ...       the clients, also found under these names
+  corten version
+";
+
+fn main() -> ExitCode {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let name = args.first().map_or(OsStr::new("corten"), |arg| {
+        Path::new(arg).file_name().unwrap_or(arg)
+    });
+    if let Some(client) = client(name) {
+        return client(args);
+    }
+    let word = args.get(1).cloned().unwrap_or_default();
+    if let Some(client) = client(&word) {
+        args.remove(0);
+        return client(args);
+    }
+    match word.to_str() {
+        Some("supervisor") => run::main(&args[2..]),
+        Some("cloud-init") => cloud_config::main(args.split_off(2)),
+        Some("version" | "--version" | "-V") => {
+            println!("corten {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Some("") => {
+            eprint!("corten: say what to do\n\n{USAGE}");
+            ExitCode::from(2)
+        }
+        _ => {
+            eprint!("corten: {} is nothing it can do\n\n{USAGE}", word.display());
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A client's whole program; `args[0]` is the name it was called under.
+type Client = fn(Vec<OsString>) -> ExitCode;
+
+fn client(name: &OsStr) -> Option<Client> {
+    match name.to_str()? {
+        "fleetctl" => Some(fleetctl::main),
+        "etcdctl" => Some(etcdctl::main),
+        "docker" => Some(docker::main),
+        _ => None,
+    }
+}

@@ -4,15 +4,23 @@
 //! It translates and never decides: what a command does is `corten-store`'s, where a unit goes `corten-schedule`'s,
 //! what systemd is asked to do `corten-agent`'s decision.
 
+pub mod agent;
+pub mod cloud_config;
 pub mod cluster;
 pub mod etcd;
 pub mod fleet;
 pub mod http;
 pub mod identity;
 pub mod journal;
+pub mod listeners;
 pub mod notify;
 pub mod pulse;
+pub mod run;
 pub mod settings;
+mod status;
 pub mod stop;
+pub mod supervisor;
 pub mod systemd;
+#[cfg(test)]
+mod testing;
 mod watching;

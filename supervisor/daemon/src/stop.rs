@@ -26,6 +26,10 @@ impl Stopper {
 impl Stop {
     /// Returns once the supervisor stops (or nobody is left who could say so).
     pub async fn stopped(&mut self) {
-        drop(self.0.wait_for(|stop| *stop).await);
+        while !*self.0.borrow_and_update() {
+            if self.0.changed().await.is_err() {
+                return;
+            }
+        }
     }
 }

@@ -19,6 +19,10 @@ pub async fn run(node: Node, hub: Hub, face: Face, pulse: Pulse, mut stop: Stop)
         pulse.beat();
         tokio::select! {
             batch = events.recv() => match batch {
+                Ok(batch) if batch.reset => {
+                    tracing::warn!("the state came from another member as a whole: watches end");
+                    hub.clear();
+                }
                 Ok(batch) => publish(&hub, &batch),
                 Err(RecvError::Lagged(missed)) => {
                     tracing::warn!(missed, "events came faster than watchers could be told: their watches end");

@@ -126,6 +126,7 @@ impl Term {
         let mut next = first;
         loop {
             match next {
+                Ok(batch) if batch.reset => return self.read_again(leading),
                 Ok(batch) => dirty.note(&batch),
                 Err(RecvError::Lagged(missed)) => {
                     tracing::warn!(

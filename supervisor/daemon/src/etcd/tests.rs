@@ -1,1 +1,181 @@
-//! Tests.
+//! The etcd face over a socket, a single member behind it, held against a real etcd's answers.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use crate::testing::{self, ask, chunk, form, head, send, within};
+
+const TTL: Duration = Duration::from_secs(30);
+
+/// Times as T, so that answers can be compared.
+fn masked(json: &str) -> String {
+    let mut out = String::new();
+    let mut rest = json;
+    while let Some((before, after)) = rest.split_once("\"expiration\":\"") {
+        out.push_str(before);
+        out.push_str("\"expiration\":\"T");
+        rest = &after[after.find('"').unwrap()..];
+    }
+    out + rest
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_etcds_over_http() {
+    let mut machines = testing::cluster(1, TTL).await;
+    let clients = machines[0].clients;
+    let script = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../store/tests/keys.txt"));
+    let mut played = 0;
+    for block in script.split("\n> ").skip(1) {
+        let mut lines = block.lines().filter(|line| !line.starts_with('#'));
+        let mut request = lines.next().unwrap().splitn(3, ' ');
+        let (method, target) = (request.next().unwrap(), request.next().unwrap());
+        let body = request.next().unwrap_or_default();
+        let (status, index) = lines
+            .next()
+            .unwrap()
+            .trim_start_matches("< ")
+            .split_once(' ')
+            .unwrap();
+        let expected = lines.next().unwrap_or_default();
+        let answer = form(clients, method, target, body).await;
+        assert_eq!(answer.status.to_string(), status, "{block}\n{answer:?}");
+        assert_eq!(answer.header("X-Etcd-Index"), Some(index), "{block}\n{answer:?}");
+        assert_eq!(answer.header("Content-Type"), Some("application/json"), "{block}");
+        assert!(answer.header("X-Etcd-Cluster-Id").is_some(), "{block}");
+        assert_eq!(
+            answer.header("X-Raft-Index").is_some(),
+            answer.status < 300,
+            "{block}"
+        );
+        if method != "HEAD" {
+            assert_eq!(masked(answer.body.trim_end()), expected, "{block}");
+        }
+        played += 1;
+    }
+    assert!(played > 45, "only {played} requests in the script");
+    machines[0].stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_wait_stream_and_look_back() {
+    let mut machines = testing::cluster(1, TTL).await;
+    let to = machines[0].clients;
+    let mut poll = send(to, "GET", "/v2/keys/w?wait=true", "", "").await;
+    let started = head(&mut poll).await;
+    assert_eq!((started.status, started.header("X-Etcd-Index")), (200, Some("3")));
+    assert_eq!(started.header("Transfer-Encoding"), Some("chunked"));
+    let mut stream = send(
+        to,
+        "GET",
+        "/v2/keys/?wait=true&stream=true&recursive=true",
+        "",
+        "",
+    )
+    .await;
+    head(&mut stream).await;
+
+    form(to, "PUT", "/v2/keys/w", "value=1").await;
+    let event = "{\"action\":\"set\",\"node\":{\"key\":\"/w\",\"value\":\"1\",\"modifiedIndex\":4,\"createdIndex\":4}}\n";
+    assert_eq!(chunk(&mut poll).await, event);
+    assert_eq!(chunk(&mut poll).await, "", "one event and the end");
+    form(to, "PUT", "/v2/keys/s/a", "value=2").await;
+    assert_eq!(chunk(&mut stream).await, event);
+    assert!(
+        chunk(&mut stream).await.contains("\"key\":\"/s/a\""),
+        "the stream goes on"
+    );
+
+    let past = form(to, "GET", "/v2/keys/w?wait=true&waitIndex=1", "").await;
+    assert_eq!(
+        (past.status, past.body.as_str()),
+        (200, event),
+        "found in the history"
+    );
+
+    form(to, "PUT", "/v2/keys/t", "value=x&ttl=1").await;
+    assert!(chunk(&mut stream).await.contains("\"ttl\":1"));
+    let expired = within("the key expires", chunk(&mut stream)).await;
+    assert!(
+        expired.starts_with("{\"action\":\"expire\",\"node\":{\"key\":\"/t\""),
+        "{expired}"
+    );
+
+    let stats = form(to, "GET", "/v2/stats/store", "").await;
+    assert!(
+        stats.body.contains("\"expireCount\":1,\"watchers\":1}"),
+        "{}",
+        stats.body
+    );
+    machines[0].stop().await;
+    assert_eq!(chunk(&mut stream).await, "", "a stop ends the watch in order");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_resources() {
+    let mut machines = testing::cluster(1, TTL).await;
+    let to = machines[0].clients;
+    let get = async |target: &str| form(to, "GET", target, "").await.line();
+    assert_eq!(
+        get("/version").await,
+        "200 {\"etcdserver\":\"3.4.23\",\"etcdcluster\":\"3.4.0\"}"
+    );
+    assert_eq!(get("/health").await, "200 {\"health\":\"true\"}");
+    assert_eq!(get("/v2/machines").await, format!("200 http://{to}"));
+    assert_eq!(get("/nosuch").await, "404 404 page not found\n");
+    assert_eq!(get("/v2/stats/nosuch").await, "404 404 page not found\n");
+    assert_eq!(get("/v2/auth/enable").await, "200 {\"enabled\":false}\n");
+    let members = get("/v2/members").await;
+    assert!(
+        members.starts_with("200 {\"members\":[{\"id\":\"") && members.ends_with("\"]}]}\n"),
+        "{members}"
+    );
+    assert!(
+        members.contains(&format!(
+            "\"name\":\"n0\",\"peerURLs\":[\"http://{}\"]",
+            machines[0].peers()
+        )),
+        "{members}"
+    );
+    assert!(get("/v2/members/leader").await.contains("\"name\":\"n0\""));
+    let own = get("/v2/stats/self").await;
+    assert!(
+        own.contains("\"state\":\"StateLeader\"") && own.contains("\"name\":\"n0\""),
+        "{own}"
+    );
+    assert!(get("/v2/stats/leader").await.ends_with(",\"followers\":{}}"));
+
+    let wrong = form(to, "PATCH", "/v2/keys/a", "").await;
+    assert_eq!(wrong.line(), "405 Method Not Allowed\n");
+    assert_eq!(wrong.header("Allow"), Some("HEAD,GET,PUT,POST,DELETE"));
+    assert_eq!(form(to, "OPTIONS", "/v2/keys/a", "").await.line(), "200 ");
+    assert_eq!(
+        form(to, "POST", "/v2/members", "{}").await.line(),
+        "415 {\"message\":\"Bad Content-Type application/x-www-form-urlencoded, accept application/json\"}"
+    );
+    let post = async |body: &str| {
+        ask(to, "POST", "/v2/members", "application/json", body)
+            .await
+            .line()
+    };
+    assert_eq!(
+        post("{\"peerURLs\":[\"bad\"]}").await,
+        "400 {\"message\":\"URL scheme must be http, https, unix, or unixs: bad\"}"
+    );
+    assert!(
+        post("{\"peerURLs\":[\"http://10.0.0.1:2380\"]}")
+            .await
+            .starts_with("501 ")
+    );
+    assert_eq!(
+        form(to, "DELETE", "/v2/members/zz", "").await.line(),
+        "404 {\"message\":\"No such member: zz\"}"
+    );
+    let too_long = format!("value={}", "x".repeat(11 << 20));
+    assert!(
+        form(to, "PUT", "/v2/keys/big", &too_long)
+            .await
+            .line()
+            .starts_with("400 {\"errorCode\":210")
+    );
+    machines[0].stop().await;
+}

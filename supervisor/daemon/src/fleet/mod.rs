@@ -1,22 +1,19 @@
 //! fleet's API, version 1: units, states and machines as HTTP resources.
 //!
 //! Reads see everything acknowledged before, on any node (they ask the leader how far to wait); without a quorum there
-//! is no answer but 503. Source: contract `fleet.md` section 2; the traps of its section 0 that concern a server are
-//! kept in `restarts` and `states`.
+//! is no answer but 503. Source: contract `fleet.md` section 2; of the traps of its section 0, `states` keeps the first, and
+//! the agent's reports the tenth.
 
 mod answer;
 mod discovery;
 mod machines;
 mod paging;
-mod restarts;
 mod route;
 mod states;
 #[cfg(test)]
 mod tests;
 mod units;
 mod wire;
-
-use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -30,7 +27,6 @@ use corten_store::{Response as Outcome, StoreFault};
 
 use answer::Refusal;
 use paging::PageToken;
-use restarts::Restarts;
 use route::Route;
 
 /// The longest unit a client may send.
@@ -41,17 +37,12 @@ const BODY_LIMIT: usize = 4 << 20;
 pub struct Api {
     node: Node,
     token_limit: u16,
-    restarts: Arc<Restarts>,
 }
 
 impl Api {
     /// The API of `node`, with `token_limit` entries per page.
     pub fn new(node: Node, token_limit: u16) -> Api {
-        Api {
-            node,
-            token_limit,
-            restarts: Arc::default(),
-        }
+        Api { node, token_limit }
     }
 
     /// A read that sees everything acknowledged before it.

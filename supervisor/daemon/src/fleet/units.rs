@@ -25,7 +25,6 @@ pub async fn list(api: &Api, query: &Query) -> Result<Response<Body>, Refusal> {
             .map(|record| show(tx, record))
             .collect::<Result<Vec<_>, _>>()
     })?;
-    let units = units.into_iter().map(|unit| api.restarts.seen(unit)).collect();
     Ok(answer::json(StatusCode::OK, &UnitPage { next, units }))
 }
 
@@ -40,7 +39,7 @@ pub async fn get(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
         })
         .await?;
     let unit = unit.ok_or_else(no_such_unit)?;
-    Ok(answer::json(StatusCode::OK, &api.restarts.seen(unit)))
+    Ok(answer::json(StatusCode::OK, &unit))
 }
 
 /// DELETE /units/{name}
@@ -99,14 +98,6 @@ async fn set_desired(api: &Api, name: UnitName, desired: JobState) -> Result<Res
             "cannot activate template {}",
             go_quote(name.as_str())
         )));
-    }
-    let before = api.local(|tx| {
-        tables::unit(tx, &name)?
-            .map(|record| current(tx, &record))
-            .transpose()
-    })?;
-    if before == Some(Some(JobState::Launched)) && desired == JobState::Loaded {
-        api.restarts.begun(&name);
     }
     match api.change(Command::SetDesired { name, desired }).await? {
         Answer::NoSuchUnit(_) => Err(Refusal::new(

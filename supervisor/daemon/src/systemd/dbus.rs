@@ -156,6 +156,10 @@ fn unit_of(message: &Message) -> Option<String> {
 }
 
 impl Systemd for SystemBus {
+    async fn ready(&self) -> Result<(), SystemdError> {
+        self.connection().await.map(drop)
+    }
+
     async fn link(&self, file: &Path) -> Result<(), SystemdError> {
         let file = file.to_string_lossy();
         let body = (vec![file.as_ref()], true, true);

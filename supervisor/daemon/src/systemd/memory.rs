@@ -2,23 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Changed, Changes, Observed, Systemd, SystemdError};
 
 /// Keeps which files are linked and which units run.
+#[derive(Debug, Clone, Default)]
+pub struct MemorySystemd(Arc<Inner>);
+
 #[derive(Debug, Default)]
-pub struct MemorySystemd {
+struct Inner {
     units: Mutex<BTreeMap<String, bool>>,
     /// Every verb, in order, as text: what a test looks at.
-    pub calls: Mutex<Vec<String>>,
+    calls: Mutex<Vec<String>>,
     changes: Changes,
 }
 
 impl MemorySystemd {
     /// Whether `unit` runs.
     pub fn runs(&self, unit: &str) -> bool {
-        self.units
+        self.0
+            .units
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(unit)
@@ -28,27 +32,33 @@ impl MemorySystemd {
 
     /// Everything asked so far.
     pub fn calls(&self) -> Vec<String> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn note(&self, verb: &str, unit: &str) {
-        self.calls
+        self.0
+            .calls
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(format!("{verb} {unit}"));
     }
 
     fn set(&self, unit: &str, runs: Option<bool>) {
-        let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut units = self.0.units.lock().unwrap_or_else(PoisonError::into_inner);
         match runs {
             Some(runs) => units.insert(unit.to_owned(), runs),
             None => units.remove(unit),
         };
-        self.changes.unit(unit.to_owned());
+        self.0.changes.unit(unit.to_owned());
     }
 
     fn known(&self, verb: &'static str, unit: &str) -> Result<(), SystemdError> {
         if self
+            .0
             .units
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -66,6 +76,10 @@ impl MemorySystemd {
 }
 
 impl Systemd for MemorySystemd {
+    async fn ready(&self) -> Result<(), SystemdError> {
+        Ok(())
+    }
+
     async fn link(&self, file: &Path) -> Result<(), SystemdError> {
         let unit = file
             .file_name()
@@ -114,7 +128,7 @@ impl Systemd for MemorySystemd {
     }
 
     async fn observe(&self, units: &[String]) -> Result<Vec<Observed>, SystemdError> {
-        let held = self.units.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.0.units.lock().unwrap_or_else(PoisonError::into_inner);
         let observed = |name: &String| {
             let (load, active, sub) = match held.get(name) {
                 None => ("not-found", "inactive", "dead"),
@@ -132,6 +146,6 @@ impl Systemd for MemorySystemd {
     }
 
     async fn changed(&self) -> Changed {
-        self.changes.next().await
+        self.0.changes.next().await
     }
 }

@@ -50,6 +50,8 @@ pub struct Observed {
 
 /// The verbs.
 pub trait Systemd: Send + Sync + 'static {
+    /// Whether it can be asked at all.
+    fn ready(&self) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Makes a unit file outside of systemd's folders known until the next boot, replacing what stood there.
     fn link(&self, file: &Path) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Makes the links a unit's [Install] section asks for, until the next boot.

@@ -1,0 +1,177 @@
+//! The unit files of ours on this machine, and which of them we had started.
+//!
+//! ```text
+//! /run/fleet/units/web.service            the unit file systemd is given
+//! /run/fleet/units/.launched/web.service  empty: we asked systemd to start it, and not to stop it since
+//! ```
+//!
+//! Both lie on tmpfs: they outlive the supervisor and end with the boot, as the units themselves do. A file is written
+//! whole or not at all (to a temporary name, then renamed).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use corten_agent::OnDisk;
+use corten_spec::unit_file::UnitFile;
+use corten_spec::unit_name::UnitName;
+use corten_spec::x_fleet::Requirements;
+
+/// A file or folder that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: cannot {what}: {error}", path.display())]
+pub struct FolderError {
+    /// Which.
+    pub path: PathBuf,
+    /// What was tried.
+    pub what: &'static str,
+    /// What the kernel said.
+    pub error: io::Error,
+}
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    units: PathBuf,
+    launched: PathBuf,
+}
+
+impl Folder {
+    /// The folder at `units`, made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(units: &Path) -> Result<Folder, FolderError> {
+        let launched = units.join(".launched");
+        at(&launched, "make the folder", std::fs::create_dir_all(&launched))?;
+        Ok(Folder {
+            units: units.to_owned(),
+            launched,
+        })
+    }
+
+    /// Where a unit's file lies.
+    pub fn path(&self, unit: &UnitName) -> PathBuf {
+        self.units.join(unit.as_str())
+    }
+
+    /// Everything there. A file that is no unit file is left alone and reported.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn read(&self) -> Result<BTreeMap<UnitName, OnDisk>, FolderError> {
+        let mut found = BTreeMap::new();
+        for entry in at(&self.units, "list the folder", std::fs::read_dir(&self.units))? {
+            let entry = at(&self.units, "list the folder", entry)?;
+            let Some(name) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| UnitName::parse(name).ok())
+            else {
+                continue;
+            };
+            let text = at(
+                &entry.path(),
+                "read the unit file",
+                std::fs::read_to_string(entry.path()),
+            )?;
+            match UnitFile::parse(&text) {
+                Ok(file) => drop(found.insert(name.clone(), self.on_disk(&name, &file))),
+                Err(error) => tracing::warn!(unit = %name, %error, "not a unit file of ours: left alone"),
+            }
+        }
+        Ok(found)
+    }
+
+    fn on_disk(&self, name: &UnitName, file: &UnitFile) -> OnDisk {
+        OnDisk {
+            hash: file.hash(),
+            requirements: Requirements::of(name, file),
+            launched: self.launched.join(name.as_str()).exists(),
+        }
+    }
+
+    /// Writes a unit's file; returns what is there then.
+    ///
+    /// # Errors
+    /// When the text is no unit file or cannot be written.
+    pub fn write(&self, unit: &UnitName, text: &str) -> Result<OnDisk, FolderError> {
+        let path = self.path(unit);
+        let parsed = UnitFile::parse(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+        let file = at(&path, "write the unit file", parsed)?;
+        let new = self.launched.join(format!("{unit}.new"));
+        at(&new, "write the unit file", std::fs::write(&new, text))?;
+        at(&path, "put the unit file in place", std::fs::rename(&new, &path))?;
+        Ok(self.on_disk(unit, &file))
+    }
+
+    /// Removes a unit's file, and that it was launched.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub fn remove(&self, unit: &UnitName) -> Result<(), FolderError> {
+        self.mark_launched(unit, false)?;
+        let path = self.path(unit);
+        at(&path, "remove the unit file", gone(std::fs::remove_file(&path)))
+    }
+
+    /// Remembers whether a unit was started by us.
+    ///
+    /// # Errors
+    /// When the mark cannot be made or removed.
+    pub fn mark_launched(&self, unit: &UnitName, launched: bool) -> Result<(), FolderError> {
+        let mark = self.launched.join(unit.as_str());
+        if launched {
+            at(&mark, "mark the unit as started", std::fs::write(&mark, ""))
+        } else {
+            at(
+                &mark,
+                "mark the unit as stopped",
+                gone(std::fs::remove_file(&mark)),
+            )
+        }
+    }
+}
+
+fn at<T>(path: &Path, what: &'static str, result: io::Result<T>) -> Result<T, FolderError> {
+    result.map_err(|error| FolderError {
+        path: path.to_owned(),
+        what,
+        error,
+    })
+}
+
+/// That something was not there is as good as that it was removed.
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&temporary.path().join("units")).unwrap();
+        let name = UnitName::parse("a.service").unwrap();
+        let written = folder.write(&name, "[Service]\nExecStart=/bin/true\n").unwrap();
+        assert!(!written.launched);
+        folder.mark_launched(&name, true).unwrap();
+        let read = folder.read().unwrap();
+        assert_eq!(read.len(), 1);
+        assert_eq!(read[&name].hash, written.hash);
+        assert!(read[&name].launched);
+        folder.remove(&name).unwrap();
+        folder.remove(&name).unwrap();
+        assert!(folder.read().unwrap().is_empty());
+        assert!(
+            !folder.write(&name, "[Service]\n").unwrap().launched,
+            "the mark went with the file"
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! Which of the cluster's units concern this machine: kept in memory, changed by what the store says has changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use corten_agent::Candidate;
+use corten_raft::{AppliedBatch, Node};
+use corten_spec::machine::{Machine, MachineId};
+use corten_spec::unit_name::UnitName;
+use corten_spec::x_fleet::Requirements;
+use corten_store::fleet::{self, Change, UnitRecord};
+use corten_store::{Event, StoreFault};
+
+/// The units assigned to this machine and the global ones.
+#[derive(Debug)]
+pub struct Interest {
+    /// This machine, with the metadata the cluster gives it.
+    pub machine: Machine,
+    /// By name.
+    pub units: BTreeMap<UnitName, Candidate>,
+}
+
+impl Interest {
+    /// Nothing yet.
+    pub fn new(machine: Machine) -> Interest {
+        Interest {
+            machine,
+            units: BTreeMap::new(),
+        }
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn read_all(&mut self, node: &Node) -> Result<(), StoreFault> {
+        let id = self.machine.id.clone();
+        let (units, machine) = node.read(|tx| Ok((fleet::units(tx)?, fleet::machine(tx, &id)?)))?;
+        let candidates = units.into_iter().filter_map(|record| candidate(record, &id));
+        self.units = candidates
+            .map(|candidate| (candidate.name.clone(), candidate))
+            .collect();
+        if let Some(record) = machine.filter(|record| record.present) {
+            self.machine = record.machine;
+        }
+        Ok(())
+    }
+
+    /// Reads what a batch changed; true if anything of it concerns this machine.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn take(&mut self, node: &Node, batch: &AppliedBatch) -> Result<bool, StoreFault> {
+        let id = self.machine.id.clone();
+        let mut units: BTreeSet<&UnitName> = BTreeSet::new();
+        let mut machine = false;
+        for event in &batch.events {
+            match event {
+                Event::Fleet(Change::Unit(name)) => drop(units.insert(name)),
+                Event::Fleet(Change::Machine(changed)) => machine |= *changed == id,
+                _ => {}
+            }
+        }
+        let mut concerned = machine;
+        for name in units {
+            let record = node.read(|tx| fleet::unit(tx, name))?;
+            concerned |= match record.and_then(|record| candidate(record, &id)) {
+                Some(new) => self.units.insert(name.clone(), new.clone()) != Some(new),
+                None => self.units.remove(name).is_some(),
+            };
+        }
+        if machine
+            && let Some(record) = node
+                .read(|tx| fleet::machine(tx, &id))?
+                .filter(|record| record.present)
+        {
+            self.machine = record.machine;
+        }
+        Ok(concerned)
+    }
+}
+
+/// The unit, if it concerns the machine `id`.
+fn candidate(record: UnitRecord, id: &MachineId) -> Option<Candidate> {
+    let assigned = record.assigned.map(|assigned| assigned.machine);
+    let requirements = Requirements::of(&record.name, &record.file);
+    let concerns = requirements.global || assigned.as_ref() == Some(id);
+    concerns.then_some(Candidate {
+        name: record.name,
+        file: record.file,
+        requirements,
+        desired: record.desired,
+        assigned,
+    })
+}

@@ -1,0 +1,101 @@
+//! Several machines in one process: units move when a machine is lost, and nothing moves when a supervisor restarts.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use crate::testing::{self, Machine, ask, until};
+
+const JSON: &str = "application/json";
+
+fn unit(conflicts: &str) -> String {
+    format!(
+        r#"{{"desiredState":"launched","options":[{{"section":"Service","name":"ExecStart","value":"/bin/true"}},
+            {{"section":"X-Fleet","name":"Conflicts","value":"{conflicts}"}}]}}"#
+    )
+}
+
+/// Where each unit runs, by position.
+fn running(machines: &[Machine], unit: &str) -> Vec<usize> {
+    (0..machines.len())
+        .filter(|at| machines[*at].systemd.runs(unit))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn units_of_a_lost_machine_start_elsewhere_and_it_stops_them_when_it_is_back() {
+    let mut machines = testing::cluster(3, Duration::from_secs(2)).await;
+    for name in ["a%401.service", "a%402.service", "a%403.service", "free.service"] {
+        let conflicts = if name.starts_with('a') {
+            "a@*.service"
+        } else {
+            "none"
+        };
+        let path = format!("/fleet/v1/units/{name}");
+        assert_eq!(
+            ask(machines[0].fleet, "PUT", &path, JSON, &unit(conflicts))
+                .await
+                .line(),
+            "201 "
+        );
+    }
+    let spread = async |machines: &[Machine]| {
+        until("everything runs once", async || {
+            let names = ["a@1.service", "a@2.service", "a@3.service", "free.service"];
+            let places: Vec<_> = names.iter().map(|name| running(machines, name)).collect();
+            places.iter().all(|places| places.len() == 1).then_some(places)
+        })
+        .await
+    };
+    let places = spread(&machines).await;
+    let mut three: Vec<usize> = places[..3].iter().map(|places| places[0]).collect();
+    let lost = places[3][0];
+    three.sort_unstable();
+    assert_eq!(three, [0, 1, 2], "one on each");
+
+    machines[lost].stop().await;
+    let asked = machines[(lost + 1) % 3].fleet;
+    until(
+        "the free unit runs elsewhere, and the fourth waits with its reason",
+        async || {
+            let moved = running(&machines, "free.service").len() == 2;
+            let units = ask(asked, "GET", "/fleet/v1/units", "", "").await.body;
+            (moved
+                && units.contains("\"unplacedReason\":\"")
+                && units.contains("2 machines: 2 conflict with"))
+            .then_some(())
+        },
+    )
+    .await;
+    let listed = ask(asked, "GET", "/fleet/v1/machines", "", "").await.body;
+    assert!(!listed.contains(&machines[lost].id), "{listed}");
+
+    let back = machines.remove(lost).restart().await;
+    machines.insert(lost, back);
+    let places = spread(&machines).await;
+    assert_ne!(places[3], [lost], "nothing moves back");
+    for machine in &mut machines {
+        machine.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_the_supervisor_touches_no_unit() {
+    let mut machines = testing::cluster(1, Duration::from_secs(30)).await;
+    let to = machines[0].fleet;
+    ask(to, "PUT", "/fleet/v1/units/a.service", JSON, &unit("none")).await;
+    until("it runs", async || {
+        machines[0].systemd.runs("a.service").then_some(())
+    })
+    .await;
+    machines[0].stop().await;
+    assert!(machines[0].systemd.runs("a.service"));
+    let before = machines[0].systemd.calls();
+    let mut machine = machines.remove(0).restart().await;
+    until("its state is known again", async || {
+        let body = ask(to, "GET", "/fleet/v1/state/a.service", "", "").await.body;
+        body.contains("\"systemdActiveState\":\"active\"").then_some(())
+    })
+    .await;
+    assert_eq!(machine.systemd.calls(), before, "systemd was asked for nothing");
+    machine.stop().await;
+}
