@@ -8,7 +8,7 @@
 //! have made (users, links, certificates' bundle) is made by [`crate::stage`] from data.
 
 use crate::digest::Digest;
-use crate::modules;
+use crate::modules::{self, Signatures};
 use crate::packages::Packages;
 use crate::pattern;
 use crate::rules;
@@ -19,13 +19,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The cached base tree.
-pub fn make(steps: &Steps, tools: &Tools, packages: &Packages) -> Result<PathBuf> {
-    let digest = Digest::of("base", 1)
+pub fn make(steps: &Steps, tools: &Tools, packages: &Packages, signatures: Signatures) -> Result<PathBuf> {
+    let digest = Digest::of("base", 2)
         .text(&tools.identity())
         .list(packages.list.iter().map(|p| &p.sha256))
         .list(rules::pruned())
         .list(rules::kept().iter().map(|kept| format!("{kept:?}")))
-        .list(rules::modules());
+        .list(rules::modules())
+        .text(&format!("{signatures:?}"));
     steps.cached(
         "base",
         &format!("unpacking and pruning {} packages", packages.list.len()),
@@ -33,7 +34,7 @@ pub fn make(steps: &Steps, tools: &Tools, packages: &Packages) -> Result<PathBuf
         |dir| {
             unpack(tools, packages, dir)?;
             let release = kernel(dir)?;
-            modules::prune(tools, dir, &release)?;
+            modules::prune(tools, dir, &release, signatures)?;
             prune(dir)?;
             tools.run(
                 "ldconfig -X -r /base && rm -rf /base/var",

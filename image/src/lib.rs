@@ -56,6 +56,8 @@ pub struct Options {
     pub mirror: Option<mirror::Mirror>,
     /// Time of every file, else that of the repository's last commit.
     pub epoch: Option<u64>,
+    /// Whether kernel modules keep their signatures.
+    pub signatures: modules::Signatures,
     /// Resolve and fetch packages anew.
     pub refresh: bool,
 }
@@ -77,7 +79,7 @@ pub fn build(options: &Options) -> Result<()> {
 
     let tools = Tools::make(&steps, &mirror, &refresh, epoch)?;
     let packages = packages::fetch(&steps, &tools, &mirror, &refresh)?;
-    let base = base::make(&steps, &tools, &packages)?;
+    let base = base::make(&steps, &tools, &packages, options.signatures)?;
     let release = fs::read_to_string(base.join("release"))?;
     let binary = program(&steps, options.binary.as_ref(), "corten", || {
         compile::corten(&options.repository)

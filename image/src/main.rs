@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use corten_image::{Options, mirror::Mirror};
+use corten_image::{Options, mirror::Mirror, modules::Signatures};
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,6 +48,9 @@ struct Build {
     /// Time of every file in the image [default: of the last commit]
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH")]
     source_date_epoch: Option<u64>,
+    /// Keep the kernel modules' signatures, which a kernel under Secure Boot asks for and a slow machine boots slower with
+    #[arg(long)]
+    signed_modules: bool,
     /// Make the tool tree and fetch packages anew, to take up what Debian has fixed since
     #[arg(long)]
     refresh: bool,
@@ -78,6 +81,11 @@ fn options(build: Build) -> Result<Options> {
             security: build.security_mirror,
         }),
         epoch: build.source_date_epoch,
+        signatures: if build.signed_modules {
+            Signatures::Kept
+        } else {
+            Signatures::Removed
+        },
         refresh: build.refresh,
         out: build.out,
     })

@@ -1,7 +1,9 @@
 //! Kernel modules: which stay, in what order they load, and what hardware asks for them.
 //!
 //! Reads `modules.dep` and `modules.alias` as depmod(8) writes them. Modules are kept uncompressed: the file system
-//! and the initramfs compress once, and a slow machine does not unpack xz at every boot.
+//! and the initramfs compress once, and a slow machine does not unpack xz at every boot. Their signatures go unless
+//! they are asked for: the kernel takes a tenth of a second of an emulated machine for each (ECDSA P-384), and modules
+//! out of the verified /usr are as trustworthy without. A kernel locked down by Secure Boot needs them.
 
 use crate::tools::{Network, Tools};
 use anyhow::{Context, Result, bail};
@@ -68,8 +70,17 @@ pub fn folder(tree: &Path, release: &str) -> PathBuf {
     tree.join("usr/lib/modules").join(release)
 }
 
+/// What happens to the modules' signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signatures {
+    /// Removed, for speed.
+    Removed,
+    /// Kept, for Secure Boot.
+    Kept,
+}
+
 /// Keeps [`crate::rules::modules`] and what they need, uncompressed, with fresh depmod files.
-pub fn prune(tools: &Tools, base: &Path, release: &str) -> Result<()> {
+pub fn prune(tools: &Tools, base: &Path, release: &str, signatures: Signatures) -> Result<()> {
     let depmod = format!("depmod -b /base {release}");
     tools.run(&depmod, &[(base, "/base")], Network::None)?;
     let dir = folder(base, release);
@@ -93,7 +104,37 @@ pub fn prune(tools: &Tools, base: &Path, release: &str) -> Result<()> {
          rm -f modules.order modules.builtin.modinfo modules.devname.tmp"
     );
     tools.run(&script, &[(base, "/base")], Network::None)?;
+    if signatures == Signatures::Removed {
+        for path in read_dependencies(base, release)?
+            .paths
+            .values()
+            .map(|(path, _)| dir.join(path))
+        {
+            let module = fs::read(&path)?;
+            fs::write(&path, unsigned(&module))?;
+        }
+    }
     Ok(())
+}
+
+/// A module without the signature behind it (kernel, `struct module_signature`: its length in the four bytes before
+/// the marker, big-endian).
+fn unsigned(module: &[u8]) -> &[u8] {
+    const MARKER: &[u8] = b"~Module signature appended~\n";
+    const DESCRIPTION: usize = 12;
+    let Some(signed) = module.strip_suffix(MARKER).filter(|m| m.len() > DESCRIPTION) else {
+        return module;
+    };
+    let length = signed
+        .iter()
+        .rev()
+        .take(4)
+        .rev()
+        .fold(0, |n, b| (n << 8) | usize::from(*b));
+    match signed.len().checked_sub(DESCRIPTION + length) {
+        Some(end) => &signed[..end],
+        None => module,
+    }
 }
 
 /// `modules.dep` of a tree.
@@ -139,6 +180,21 @@ mod tests {
         let order = d.order(&["virtio_blk", "dm-bufio", "dm-verity", "unknown"]);
         let names: Vec<String> = order.iter().map(|p| name_of(p)).collect();
         assert_eq!(names, ["virtio_blk", "dm_mod", "dm_bufio", "dm_verity"]);
+    }
+
+    #[test]
+    fn a_signature_is_cut_off() {
+        let signed = [
+            b"ELF".as_slice(),
+            b"sig",
+            &[0; 8],
+            &[0, 0, 0, 3],
+            b"~Module signature appended~\n",
+        ]
+        .concat();
+        assert_eq!(unsigned(&signed), b"ELF");
+        assert_eq!(unsigned(b"ELF"), b"ELF");
+        assert_eq!(unsigned(&signed[8..]), &signed[8..]);
     }
 
     #[test]

@@ -63,6 +63,14 @@ impl Tools {
         Ok(Self { root, epoch })
     }
 
+    /// A tree that is there already; `epoch` is the time its tools are told.
+    pub fn at(root: &Path, epoch: u64) -> Self {
+        Self {
+            root: root.to_path_buf(),
+            epoch,
+        }
+    }
+
     /// Runs a shell script inside; `binds` are host folders and where they appear.
     pub fn run(&self, script: &str, binds: &[(&Path, &str)], network: Network) -> Result<String> {
         let mut outer = String::from("set -e\nroot=$1\n");

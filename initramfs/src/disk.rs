@@ -8,7 +8,7 @@
 
 use crate::bytes;
 use crate::cmdline::Settings;
-use crate::gpt::{self, Guid, Header, Partition, Table};
+use crate::gpt::{self, GptError, Guid, Header, Partition, Table};
 use crate::modules::Modules;
 use crate::sys;
 use std::fs::{self, File, OpenOptions};
@@ -52,6 +52,14 @@ pub enum DiskError {
         seconds: u64,
         /// Names and what was wrong with each.
         seen: String,
+    },
+    /// The image was written to a disk that is too small for it.
+    #[error("{disk}: {source}")]
+    TooSmall {
+        /// Kernel name of the disk.
+        disk: String,
+        /// Both sizes.
+        source: GptError,
     },
     /// The kernel does not show a partition that the table has.
     #[error(
@@ -103,6 +111,12 @@ pub fn wait_for(settings: &Settings, modules: &mut Modules) -> Result<Disk, Disk
         }
         thread::sleep(POLL);
     };
+    disk.table
+        .fits_on(disk.sectors)
+        .map_err(|source| DiskError::TooSmall {
+            disk: disk.name.clone(),
+            source,
+        })?;
     for p in disk.table.partitions() {
         while disk.node(p.number).is_none() {
             if Instant::now() >= deadline {
@@ -167,14 +181,14 @@ fn open(name: &str) -> io::Result<Disk> {
     })
 }
 
-fn read_table(file: &File, sector: u64, at: u64) -> Result<Table, gpt::GptError> {
+fn read_table(file: &File, sector: u64, at: u64) -> Result<Table, GptError> {
     let mut first = vec![0; sector as usize];
     file.read_exact_at(&mut first, at * sector)
-        .map_err(|_| gpt::GptError::Header)?;
+        .map_err(|_| GptError::Header)?;
     let header = Header::parse(&first)?;
     let mut entries = vec![0; header.entries_bytes()];
     file.read_exact_at(&mut entries, header.entries_at() * sector)
-        .map_err(|_| gpt::GptError::Entries)?;
+        .map_err(|_| GptError::Entries)?;
     Table::new(header, entries, sector)
 }
 

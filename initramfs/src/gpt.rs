@@ -153,7 +153,7 @@ impl Table {
     }
 
     /// Whether the backup header lies where the disk ends.
-    fn fits(&self, disk_sectors: u64) -> bool {
+    fn is_laid_out_for(&self, disk_sectors: u64) -> bool {
         self.other_header() == disk_sectors - 1
     }
 
@@ -182,7 +182,7 @@ impl Table {
                 .max(p.last);
             put(table.entry_mut(number), 40, &last.to_le_bytes());
         }
-        if table.entries == self.entries && self.fits(disk_sectors) {
+        if table.entries == self.entries && self.is_laid_out_for(disk_sectors) {
             return Ok(None);
         }
         Ok(Some(table.laid_out(disk_sectors, last_usable)))
@@ -226,6 +226,11 @@ impl Table {
         let size = u32_at(&self.header, 84) as usize;
         let at = (number as usize - 1) * size;
         &mut self.entries[at..at + size]
+    }
+
+    /// Whether a disk of that size has room for all partitions and the table behind them.
+    pub fn fits_on(&self, disk_sectors: u64) -> Result<(), GptError> {
+        self.last_usable(disk_sectors).map(drop)
     }
 
     /// The last sector a partition may use on a disk of that size.

@@ -44,6 +44,9 @@ const FOLDERS: [(&str, u32); 18] = [
     (".etc/upper", 0o755),
     (".etc/work", 0o755),
 ];
+/// Where journald looks whether /var may be written. It may, from the start, so the journal goes there at once instead
+/// of first to memory and by a unit of its own to the disk.
+const JOURNAL_FLAG: &str = "/run/systemd/journal";
 const LINKS: [(&str, &str); 4] = [
     ("bin", "usr/bin"),
     ("sbin", "usr/sbin"),
@@ -116,7 +119,11 @@ pub fn assemble(_usr: &Usr, state: &State) -> Result<(), RootError> {
         Some(layers.as_str()),
     )
     .map_err(failed("mounting /etc over the factory's"))?;
-    give_identity(Path::new(&at("etc/machine-id"))).map_err(failed("writing /etc/machine-id"))
+    give_identity(Path::new(&at("etc/machine-id"))).map_err(failed("writing /etc/machine-id"))?;
+    fs::create_dir_all(JOURNAL_FLAG).map_err(failed("making /run/systemd/journal"))?;
+    File::create(format!("{JOURNAL_FLAG}/flushed"))
+        .map(drop)
+        .map_err(failed("making /run/systemd/journal/flushed"))
 }
 
 fn make_folder(path: &str, mode: u32) -> io::Result<()> {

@@ -19,14 +19,30 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("corten-container", &["corten-spec"]),
     (
         "corten-daemon",
-        &["corten-spec", "corten-store", "corten-schedule", "corten-agent", "corten-raft", "corten-container"],
+        &[
+            "corten-spec",
+            "corten-store",
+            "corten-schedule",
+            "corten-agent",
+            "corten-raft",
+            "corten-container",
+        ],
     ),
     ("corten-cli", &["corten-spec", "corten-container"]),
     ("corten", &["corten-daemon", "corten-cli"]),
     ("corten-image", &["corten-spec"]),
     ("corten-init", &[]),
     ("corten-qemu", &[]),
-    ("corten-sim", &["corten-spec", "corten-store", "corten-schedule", "corten-agent", "corten-raft"]),
+    (
+        "corten-sim",
+        &[
+            "corten-spec",
+            "corten-store",
+            "corten-schedule",
+            "corten-agent",
+            "corten-raft",
+        ],
+    ),
     ("corten-vm", &["corten-spec", "corten-qemu", "corten-image"]),
 ];
 
@@ -35,25 +51,57 @@ const PURE: &[&str] = &["corten-spec", "corten-store", "corten-schedule", "corte
 
 /// Names by which a pure room would reach a clock, a file, a socket, the environment, randomness or a runtime.
 const FORBIDDEN_IN_PURE: &[&str] = &[
-    "std::fs", "std::net", "std::env", "std::process", "std::thread", "SystemTime", "Instant::now", "tokio", "rand::",
-    "RandomState", "HashMap", "HashSet", "nix::", "libc::",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "SystemTime",
+    "Instant::now",
+    "tokio",
+    "rand::",
+    "RandomState",
+    "HashMap",
+    "HashSet",
+    "nix::",
+    "libc::",
 ];
 
 /// Crates a pure room may not depend on, whatever it names in its sources.
-const FORBIDDEN_CRATES_IN_PURE: &[&str] = &["tokio", "nix", "libc", "rand", "hyper", "axum", "heed", "zbus", "tracing"];
+const FORBIDDEN_CRATES_IN_PURE: &[&str] = &[
+    "tokio", "nix", "libc", "rand", "hyper", "axum", "heed", "zbus", "tracing",
+];
 
 /// The rooms in which a module may allow `unsafe`, and how many such modules each may have.
 const UNSAFE_MODULES: &[(&str, usize)] = &[("corten-container", 1), ("corten-init", 1), ("corten-raft", 1)];
 
 /// Licences that Apache-2.0 code may be shipped with.
 const LICENCES: &[&str] = &[
-    "Apache-2.0", "MIT", "MIT-0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "Unicode-3.0", "0BSD", "CC0-1.0",
-    "Unlicense", "BSL-1.0", "OLDAP-2.8", "CDLA-Permissive-2.0", "Apache-2.0 WITH LLVM-exception", "MPL-2.0",
+    "Apache-2.0",
+    "MIT",
+    "MIT-0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "Unicode-3.0",
+    "0BSD",
+    "CC0-1.0",
+    "Unlicense",
+    "BSL-1.0",
+    "OLDAP-2.8",
+    "CDLA-Permissive-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "MPL-2.0",
 ];
 
 fn metadata() -> Metadata {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    MetadataCommand::new().manifest_path(root).features(CargoOpt::AllFeatures).exec().unwrap()
+    MetadataCommand::new()
+        .manifest_path(root)
+        .features(CargoOpt::AllFeatures)
+        .exec()
+        .unwrap()
 }
 
 fn ours(meta: &Metadata) -> Vec<&Package> {
@@ -62,7 +110,14 @@ fn ours(meta: &Metadata) -> Vec<&Package> {
 
 fn sources(package: &Package) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders = vec![package.manifest_path.parent().unwrap().join("src").into_std_path_buf()];
+    let mut folders = vec![
+        package
+            .manifest_path
+            .parent()
+            .unwrap()
+            .join("src")
+            .into_std_path_buf(),
+    ];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
@@ -84,11 +139,15 @@ fn without_tests(text: &str) -> &str {
 #[test]
 fn only_the_drawn_arrows_exist() {
     let meta = metadata();
-    let allowed: BTreeMap<&str, BTreeSet<&str>> =
-        ARROWS.iter().map(|(from, to)| (*from, to.iter().copied().collect())).collect();
+    let allowed: BTreeMap<&str, BTreeSet<&str>> = ARROWS
+        .iter()
+        .map(|(from, to)| (*from, to.iter().copied().collect()))
+        .collect();
     for package in ours(&meta) {
         let name = package.name.as_str();
-        let may = allowed.get(name).unwrap_or_else(|| panic!("room {name} is not drawn in ARROWS"));
+        let may = allowed
+            .get(name)
+            .unwrap_or_else(|| panic!("room {name} is not drawn in ARROWS"));
         for dependency in &package.dependencies {
             let test_only = dependency.kind == cargo_metadata::DependencyKind::Development;
             let on_ours = dependency.name == "corten" || dependency.name.starts_with("corten-");
@@ -104,17 +163,33 @@ fn only_the_drawn_arrows_exist() {
 #[test]
 fn pure_rooms_reach_nothing_outside() {
     let meta = metadata();
-    for package in ours(&meta).into_iter().filter(|p| PURE.contains(&p.name.as_str())) {
-        for dependency in package.dependencies.iter().filter(|d| d.kind == cargo_metadata::DependencyKind::Normal) {
+    for package in ours(&meta)
+        .into_iter()
+        .filter(|p| PURE.contains(&p.name.as_str()))
+    {
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|d| d.kind == cargo_metadata::DependencyKind::Normal)
+        {
             let name = dependency.name.as_str();
-            assert!(!FORBIDDEN_CRATES_IN_PURE.contains(&name), "{} is pure, but depends on {name}", package.name);
+            assert!(
+                !FORBIDDEN_CRATES_IN_PURE.contains(&name),
+                "{} is pure, but depends on {name}",
+                package.name
+            );
         }
         for path in sources(package) {
             let text = std::fs::read_to_string(&path).unwrap();
             for (number, line) in without_tests(&text).lines().enumerate() {
                 let code = line.split("//").next().unwrap_or(line);
                 for name in FORBIDDEN_IN_PURE {
-                    assert!(!code.contains(name), "{}:{}: a pure room names {name}", path.display(), number + 1);
+                    assert!(
+                        !code.contains(name),
+                        "{}:{}: a pure room names {name}",
+                        path.display(),
+                        number + 1
+                    );
                 }
             }
         }
@@ -127,21 +202,42 @@ fn unsafe_stands_only_where_the_house_says() {
     for package in ours(&meta) {
         let modules = sources(package)
             .into_iter()
-            .filter(|path| std::fs::read_to_string(path).unwrap().contains("allow(unsafe_code)"))
+            .filter(|path| {
+                std::fs::read_to_string(path)
+                    .unwrap()
+                    .contains("allow(unsafe_code)")
+            })
             .collect::<Vec<_>>();
-        let may = UNSAFE_MODULES.iter().find(|(name, _)| *name == package.name.as_str()).map_or(0, |(_, n)| *n);
-        assert!(modules.len() <= may, "{}: unsafe in {modules:?}, allowed in {may} modules", package.name);
+        let may = UNSAFE_MODULES
+            .iter()
+            .find(|(name, _)| *name == package.name.as_str())
+            .map_or(0, |(_, n)| *n);
+        assert!(
+            modules.len() <= may,
+            "{}: unsafe in {modules:?}, allowed in {may} modules",
+            package.name
+        );
     }
 }
 
 #[test]
 fn the_harness_does_not_know_the_product() {
     let meta = metadata();
-    let qemu = ours(&meta).into_iter().find(|p| p.name.as_str() == "corten-qemu").unwrap();
+    let qemu = ours(&meta)
+        .into_iter()
+        .find(|p| p.name.as_str() == "corten-qemu")
+        .unwrap();
     for path in sources(qemu) {
         let text = std::fs::read_to_string(&path).unwrap().to_lowercase();
-        let found = text.lines().enumerate().find(|(_, l)| l.contains("corten") && !l.contains("corten_qemu") && !l.contains("corten-qemu"));
-        assert!(found.is_none(), "{}: {found:?}: qemu/ knows nothing of Corten", path.display());
+        let found = text
+            .lines()
+            .enumerate()
+            .find(|(_, l)| l.contains("corten") && !l.contains("corten_qemu") && !l.contains("corten-qemu"));
+        assert!(
+            found.is_none(),
+            "{}: {found:?}: qemu/ knows nothing of Corten",
+            path.display()
+        );
     }
 }
 
@@ -151,12 +247,20 @@ fn dependencies_come_under_licences_we_can_ship() {
     for package in meta.packages.iter().filter(|p| p.source.is_some()) {
         let licence = package.license.clone().unwrap_or_default().replace('/', " OR ");
         let fits = licence.split(" OR ").any(|choice| {
-            choice.split(" AND ").all(|one| LICENCES.contains(&one.trim_matches(|c: char| " ()".contains(c))))
+            choice
+                .split(" AND ")
+                .all(|one| LICENCES.contains(&one.trim_matches(|c: char| " ()".contains(c))))
         });
         let by_parts = licence.split(" AND ").all(|part| {
-            part.split(" OR ").any(|one| LICENCES.contains(&one.trim_matches(|c: char| " ()".contains(c))))
+            part.split(" OR ")
+                .any(|one| LICENCES.contains(&one.trim_matches(|c: char| " ()".contains(c))))
         });
-        assert!(fits || by_parts, "{} {} is under {licence:?}", package.name, package.version);
+        assert!(
+            fits || by_parts,
+            "{} {} is under {licence:?}",
+            package.name,
+            package.version
+        );
     }
 }
 
@@ -166,7 +270,11 @@ fn every_source_file_says_its_duty() {
     for package in ours(&meta) {
         for path in sources(package) {
             let text = std::fs::read_to_string(&path).unwrap();
-            assert!(text.starts_with("//!"), "{}: does not open with //!", path.display());
+            assert!(
+                text.starts_with("//!"),
+                "{}: does not open with //!",
+                path.display()
+            );
         }
     }
 }

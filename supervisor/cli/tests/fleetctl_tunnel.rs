@@ -21,10 +21,18 @@ const UNIT: &str = r"x\x2dy.service";
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    if args.first().is_some_and(|name| Path::new(name).ends_with("fleetctl")) {
+    if args
+        .first()
+        .is_some_and(|name| Path::new(name).ends_with("fleetctl"))
+    {
         return corten_cli::fleetctl::main(args);
     }
-    for tool in [SSHD, "/usr/bin/ssh", "/usr/bin/ssh-keygen", "/usr/bin/ssh-keyscan"] {
+    for tool in [
+        SSHD,
+        "/usr/bin/ssh",
+        "/usr/bin/ssh-keygen",
+        "/usr/bin/ssh-keyscan",
+    ] {
         if !Path::new(tool).exists() {
             eprintln!("SKIPPED: {tool} is not installed (apt-get install openssh-server openssh-client)");
             return ExitCode::SUCCESS;
@@ -34,8 +42,20 @@ fn main() -> ExitCode {
     let lists = "MACHINE\t\tIP\t\tMETADATA\n01234567...\t127.0.0.1\trole=db\n";
     let journal = format!("journalctl|--unit|{UNIT}|--no-pager|-n|5|--output|cat|");
     let checks = [
-        check("the API over the tunnel", &rig.fleetctl("KNOWN list-machines"), 0, lists, ""),
-        check("no host key is checked", &rig.fleetctl("LAX list-machines"), 0, lists, ""),
+        check(
+            "the API over the tunnel",
+            &rig.fleetctl("KNOWN list-machines"),
+            0,
+            lists,
+            "",
+        ),
+        check(
+            "no host key is checked",
+            &rig.fleetctl("LAX list-machines"),
+            0,
+            lists,
+            "",
+        ),
         check(
             "an unknown host is refused where nobody can be asked",
             &rig.fleetctl("UNKNOWN list-machines"),
@@ -43,8 +63,20 @@ fn main() -> ExitCode {
             "",
             "failed initializing SSH client",
         ),
-        check("a command through the tunnel", &rig.fleetctl("KNOWN ssh --ssh-port PORT 0123 echo a; exit 7"), 7, "a\n", ""),
-        check("words after --", &rig.fleetctl("KNOWN ssh --ssh-port PORT --machine 0123 -- echo $0 -n"), 0, "-n\n", ""),
+        check(
+            "a command through the tunnel",
+            &rig.fleetctl("KNOWN ssh --ssh-port PORT 0123 echo a; exit 7"),
+            7,
+            "a\n",
+            "",
+        ),
+        check(
+            "words after --",
+            &rig.fleetctl("KNOWN ssh --ssh-port PORT --machine 0123 -- echo a -n"),
+            0,
+            "a -n\n",
+            "",
+        ),
         check(
             "status through the tunnel",
             &rig.fleetctl(&format!("KNOWN status --ssh-port PORT {UNIT}")),
@@ -59,8 +91,20 @@ fn main() -> ExitCode {
             &format!("{journal}\n"),
             "",
         ),
-        check("nobody listens", &rig.fleetctl("NOWHERE list-machines"), 1, "", "failed initializing SSH client"),
-        check("no such machine", &rig.fleetctl("KNOWN ssh feed uptime"), 1, "", "could not find matching unit or machine"),
+        check(
+            "nobody listens",
+            &rig.fleetctl("NOWHERE list-machines"),
+            1,
+            "",
+            "failed initializing SSH client",
+        ),
+        check(
+            "no such machine",
+            &rig.fleetctl("KNOWN ssh feed uptime"),
+            1,
+            "",
+            "could not find matching unit or machine",
+        ),
         check(
             "the socket is not there",
             &rig.fleetctl("KNOWN --endpoint unix:///nowhere.sock list-machines"),
@@ -76,7 +120,11 @@ fn main() -> ExitCode {
             "Unable to SSH to remote host",
         ),
     ];
-    if checks.iter().all(|good| *good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if checks.iter().all(|good| *good) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// What a run left: exit code, standard output, standard error.
@@ -102,16 +150,29 @@ impl Rig {
     fn new() -> Rig {
         let dir = tempfile::tempdir().expect("a directory for the test");
         let path = dir.path();
-        symlink(std::env::current_exe().expect("our own path"), path.join("fleetctl")).expect("a link called fleetctl");
-        script(&path.join("systemctl"), "printf '%s|' systemctl \"$@\"; echo; exit 3");
+        symlink(
+            std::env::current_exe().expect("our own path"),
+            path.join("fleetctl"),
+        )
+        .expect("a link called fleetctl");
+        script(
+            &path.join("systemctl"),
+            "printf '%s|' systemctl \"$@\"; echo; exit 3",
+        );
         script(&path.join("journalctl"), "printf '%s|' journalctl \"$@\"; echo");
         for key in ["host", "user"] {
-            done(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path.join(key)));
+            done(
+                Command::new("ssh-keygen")
+                    .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                    .arg(path.join(key)),
+            );
         }
         serve(UnixListener::bind(path.join("fleet.sock")).expect("a socket"));
         let port = free_port();
         let sshd = start_sshd(path, port);
-        let scan = Command::new("ssh-keyscan").args(["-H", "-p", &port.to_string(), "127.0.0.1"]).output();
+        let scan = Command::new("ssh-keyscan")
+            .args(["-H", "-p", &port.to_string(), "127.0.0.1"])
+            .output();
         fs::write(path.join("known"), scan.expect("ssh-keyscan runs").stdout).expect("a file");
         fs::write(path.join("empty"), "").expect("a file");
         Rig { dir, sshd, port }
@@ -124,8 +185,13 @@ impl Rig {
         let file = |name: &str| self.dir.path().join(name).to_string_lossy().into_owned();
         let port = if how == "NOWHERE" { free_port() } else { self.port };
         let mut command = Command::new(self.dir.path().join("fleetctl"));
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.dir.path());
-        command.env("FLEETCTL_TUNNEL", format!("127.0.0.1:{port}")).env("FLEETCTL_SSH_USERNAME", user());
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.dir.path());
+        command
+            .env("FLEETCTL_TUNNEL", format!("127.0.0.1:{port}"))
+            .env("FLEETCTL_SSH_USERNAME", user());
         command.env("FLEETCTL_ENDPOINT", format!("unix://{}", file("fleet.sock")));
         command.args(["--ssh-config", &file("empty"), "--ssh-identity", &file("user")]);
         match how {
@@ -133,7 +199,10 @@ impl Rig {
             "KNOWN" => command.args(["--known-hosts-file", &file("known")]),
             _ => command.args(["--known-hosts-file", &file("none")]),
         };
-        command.args(line.split(' ').map(|word| word.replace("PORT", &self.port.to_string())));
+        command.args(
+            line.split(' ')
+                .map(|word| word.replace("PORT", &self.port.to_string())),
+        );
         let output = command.stdin(Stdio::null()).output().expect("fleetctl runs");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         (output.status.code(), text(output.stdout), text(output.stderr))
@@ -158,11 +227,22 @@ fn start_sshd(dir: &Path, port: u16) -> Child {
     fs::create_dir_all("/run/sshd").ok();
     let log = fs::File::create(dir.join("sshd.log")).expect("a log");
     let mut sshd = Command::new(SSHD);
-    let child = sshd.arg("-D").arg("-e").arg("-f").arg(dir.join("sshd_config")).stderr(log).spawn().expect("sshd starts");
+    let child = sshd
+        .arg("-D")
+        .arg("-e")
+        .arg("-f")
+        .arg(dir.join("sshd_config"))
+        .stderr(log)
+        .spawn()
+        .expect("sshd starts");
     let deadline = Instant::now() + Duration::from_secs(30);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         let log = || fs::read_to_string(dir.join("sshd.log")).unwrap_or_default();
-        assert!(Instant::now() < deadline, "sshd does not listen within 30 s: {}", log());
+        assert!(
+            Instant::now() < deadline,
+            "sshd does not listen within 30 s: {}",
+            log()
+        );
         std::thread::yield_now();
     }
     child
@@ -196,13 +276,21 @@ fn converse(stream: UnixStream) {
 
 fn answer(request: &str) -> (&'static str, String) {
     let name = UNIT.replace('\\', "\\\\");
-    let unit = format!(r#"{{"name":"{name}","machineID":"{MACHINE}","currentState":"launched","desiredState":"launched"}}"#);
+    let unit = format!(
+        r#"{{"name":"{name}","machineID":"{MACHINE}","currentState":"launched","desiredState":"launched"}}"#
+    );
     match request.split(['?', ' ']).nth(1).unwrap_or_default() {
-        "/fleet/v1/machines" => {
-            ("200 OK", format!(r#"{{"machines":[{{"id":"{MACHINE}","primaryIP":"127.0.0.1","metadata":{{"role":"db"}}}}]}}"#))
-        }
+        "/fleet/v1/machines" => (
+            "200 OK",
+            format!(
+                r#"{{"machines":[{{"id":"{MACHINE}","primaryIP":"127.0.0.1","metadata":{{"role":"db"}}}}]}}"#
+            ),
+        ),
         "/fleet/v1/units/x%5Cx2dy.service" => ("200 OK", unit),
-        _ => ("404 Not Found", r#"{"error":{"code":404,"message":"unit does not exist"}}"#.to_owned()),
+        _ => (
+            "404 Not Found",
+            r#"{"error":{"code":404,"message":"unit does not exist"}}"#.to_owned(),
+        ),
     }
 }
 
@@ -216,7 +304,10 @@ fn done(command: &mut Command) {
 }
 
 fn user() -> String {
-    let output = Command::new("id").arg("-un").output().expect("id is part of every system");
+    let output = Command::new("id")
+        .arg("-un")
+        .output()
+        .expect("id is part of every system");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 

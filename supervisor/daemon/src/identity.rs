@@ -32,15 +32,17 @@ pub fn machine(settings: &Fleet) -> Result<Machine, IdentityError> {
         Some(id) => id.clone(),
         None => read_id(&std::fs::read_to_string(MACHINE_ID)?)?,
     };
-    let primary_ip = match &settings.public_ip {
-        Some(ip) => ip.clone(),
-        None => found_address().map(|ip| ip.to_string()).unwrap_or_default(),
-    };
     Ok(Machine {
         id: MachineId(id),
-        primary_ip,
+        primary_ip: address(settings),
         metadata: settings.metadata.clone(),
     })
+}
+
+/// The address this machine is shown with: the configured one, else one of its interfaces', else none.
+pub fn address(settings: &Fleet) -> String {
+    let found = || found_address().map(|ip| ip.to_string()).unwrap_or_default();
+    settings.public_ip.clone().unwrap_or_else(found)
 }
 
 fn read_id(text: &str) -> Result<String, IdentityError> {

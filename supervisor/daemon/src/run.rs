@@ -9,12 +9,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::listeners::Listeners;
 use crate::notify::{Notifier, watchdog_interval};
-use crate::settings::fragments::{Fragments, from_environment, from_fleet_conf, merge};
-use crate::settings::{Settings, understand};
+use crate::settings::fragments::{ConfError, Fragments, from_environment, from_fleet_conf, merge};
+use crate::settings::{Settings, SettingsError, understand};
 use crate::supervisor::Supervisor;
 use crate::systemd::dbus::SystemBus;
 use crate::{journal, status};
 
+/// The exit code of a configuration that cannot be understood (sysexits.h); corten.service is not restarted then.
+const EX_CONFIG: u8 = 78;
 const FLEET_CONF: &str = "/etc/fleet/fleet.conf";
 /// How often the state is looked at that `systemctl status` shows, when no watchdog asks more often.
 const LOOK: Duration = Duration::from_secs(10);
@@ -45,7 +47,11 @@ pub fn main(args: &[OsString]) -> ExitCode {
         Err(error) => {
             tracing::error!("{error:#}");
             eprintln!("corten supervisor: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<SettingsError>() || error.is::<ConfError>() {
+                ExitCode::from(EX_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -99,6 +99,7 @@ impl Supervisor {
             node: node.clone(),
             register: register.clone(),
             machine,
+            settings: settings.fleet.clone(),
             session,
             ttl: settings.fleet.agent_ttl,
             able: is_able,

@@ -31,14 +31,15 @@ fn replay(seed: u64) -> ExitCode {
 }
 
 fn sweep(from: u64, to: u64) -> ExitCode {
-    let broken: Vec<(u64, String)> = (from..to)
-        .filter_map(|seed| corten_sim::run(seed).broken.map(|broken| (seed, broken)))
-        .collect();
-    for (seed, broken) in &broken {
-        println!("seed {seed}: {broken}");
+    let mut count = 0;
+    for seed in from..to {
+        if let Some(broken) = corten_sim::run(seed).broken {
+            println!("seed {seed}: {broken}");
+            count += 1;
+        }
     }
-    println!("{} seeds, {} broken", to.saturating_sub(from), broken.len());
-    if broken.is_empty() {
+    println!("{} seeds, {count} broken", to.saturating_sub(from));
+    if count == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

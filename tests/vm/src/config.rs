@@ -138,6 +138,11 @@ mod tests {
             "node1=http://10.77.0.11:2380,node2=http://10.77.0.12:2380,node3=http://10.77.0.13:2380";
         assert!(texts.iter().all(|text| text.contains(cluster)));
         assert!(texts[2].contains("hostname: node3") && texts[2].contains("zone=c"));
+        for text in &texts {
+            let tree = corten_spec::cloud_config::yaml::parse(text).unwrap().unwrap();
+            let report = corten_spec::cloud_config::validate::validate(&tree);
+            assert!(report.entries.is_empty(), "{report:?}\n{text}");
+        }
     }
 
     #[test]
@@ -146,5 +151,8 @@ mod tests {
         assert_eq!(data["networks"][0]["ip_address"], "10.77.0.12");
         assert_eq!(data["networks"][0]["link"], data["links"][0]["id"]);
         assert_eq!(data["links"][0]["ethernet_mac_address"], "52:54:00:77:00:02");
+        let network = corten_spec::cloud_config::network::parse(&network_data(&Node::new(2))).unwrap();
+        assert_eq!(network.addresses.private_ipv4.as_deref(), Some("10.77.0.12"));
+        assert_eq!((network.files.len(), network.notes.len()), (2, 0), "{network:?}");
     }
 }

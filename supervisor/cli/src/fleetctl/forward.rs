@@ -1,7 +1,7 @@
 //! `fd-forward`: the far end of a tunnel. Connects standard input and output to a unix socket until either side ends.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -26,9 +26,15 @@ fn copy_both(stream: UnixStream) -> io::Result<()> {
     let mut to_socket = stream.try_clone()?;
     // The thread may wait for input for ever; the process ends with the other direction.
     std::thread::spawn(move || {
-        io::copy(&mut input, &mut to_socket).ok();
+        copy(&mut input, &mut to_socket).ok();
         to_socket.shutdown(Shutdown::Write).ok();
     });
     let mut from_socket = stream;
-    io::copy(&mut from_socket, &mut output).map(drop)
+    copy(&mut from_socket, &mut output)
+}
+
+/// By read and write. Between files of known kinds std's copy would take splice(2), which from a pipe to a socket waits
+/// for more than what is there, so that a request would reach the server only with the end of the input.
+fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
+    io::copy(from, to).map(drop)
 }

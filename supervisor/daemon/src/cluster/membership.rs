@@ -5,6 +5,7 @@
 //! | systemd cannot be reached | wait: a machine that can run nothing must be given nothing |
 //! | not registered | propose Join until it is committed |
 //! | registered | a heartbeat every quarter of the TTL |
+//! | our address changed | not registered |
 //! | the leader does not know our session | not registered |
 //! | no leader, or it cannot be reached | try again sooner; units keep running |
 
@@ -16,7 +17,9 @@ use corten_store::fleet::Command;
 use tokio::sync::watch;
 
 use super::heartbeat::{self, Beat, Heard, Register};
+use crate::identity;
 use crate::pulse::{BEAT, Pulse};
+use crate::settings::Fleet;
 use crate::stop::Stop;
 
 /// A heartbeat or a join that takes longer has failed.
@@ -30,6 +33,8 @@ pub struct Membership {
     pub register: Register,
     /// This machine.
     pub machine: Machine,
+    /// What its address is taken from, should it change.
+    pub settings: Fleet,
     /// Random for every life of the supervisor.
     pub session: u64,
     /// How long a lease lasts.
@@ -73,6 +78,12 @@ impl Membership {
             return Duration::ZERO;
         }
         let soon = (self.ttl / 8).clamp(Duration::from_millis(50), Duration::from_secs(1));
+        let address = identity::address(&self.settings);
+        if address != self.machine.primary_ip {
+            tracing::info!(address, "this machine's address is another one now");
+            self.machine.primary_ip = address;
+            *known = false;
+        }
         if !*known {
             *known = self.join().await;
             return if *known { Duration::ZERO } else { soon };

@@ -2,10 +2,12 @@
 //!
 //! All are opened before anything else starts, so that a port in use is the first thing said, not the last.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, UnixListener};
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 /// Why a socket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +55,12 @@ pub enum FleetListener {
     Tcp(TcpListener),
 }
 
+/// Connections that may wait to be accepted; the kernel caps it.
+const BACKLOG: u32 = 1024;
+
 /// Listens on `address`; `purpose` and `variable` are for the message when that fails.
+///
+/// The address need not be on an interface yet (IP_FREEBIND): at boot the network may come up after us.
 ///
 /// # Errors
 /// [`ListenError::Tcp`].
@@ -62,14 +69,42 @@ pub async fn bind_tcp(
     purpose: &'static str,
     variable: &'static str,
 ) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| ListenError::Tcp {
-            address,
-            purpose,
-            variable,
-            error,
-        })
+    let bind = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.set_reuseaddr(true)?;
+        if address.is_ipv4() {
+            setsockopt(&socket, sockopt::IpFreebind, &true)?;
+        }
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    let listener = bind().map_err(|error| ListenError::Tcp {
+        address,
+        purpose,
+        variable,
+        error,
+    })?;
+    if !is_here(address.ip()) {
+        tracing::warn!(
+            "no interface has the address {} of {variable} yet: nobody is heard there until one has",
+            address.ip()
+        );
+    }
+    Ok(listener)
+}
+
+fn is_here(ip: IpAddr) -> bool {
+    let of_interface = |interface: InterfaceAddress| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    };
+    ip.is_unspecified()
+        || getifaddrs().is_ok_and(|mut all| all.any(|interface| of_interface(interface) == Some(ip)))
 }
 
 /// Listens on `path`, replacing a socket nobody listens on any more.

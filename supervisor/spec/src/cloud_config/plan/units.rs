@@ -155,7 +155,10 @@ fn plan_drop_ins(unit: &Located<Unit>, folder: &str, taken: &mut BTreeSet<String
 impl Plan {
     /// Adds a unit command.
     pub(super) fn command(&mut self, facts: &Facts, line: usize, verb: &str, unit: &str) {
-        let origin = format!("{} line {line}", facts.source);
+        let origin = match line {
+            0 => facts.source.clone(),
+            line => format!("{} line {line}", facts.source),
+        };
         let wait = !SUPERVISOR.contains(&unit);
         self.commands.push(Command {
             origin,
