@@ -52,7 +52,8 @@ pub struct Plan {
     pub unplaced: BTreeMap<UnitName, String>,
 }
 
-/// Plans. Pure: equal arguments give equal plans. Applying a plan's decisions and planning again gives an empty list.
+/// Plans. Pure: equal arguments give equal plans. A plan applied leaves nothing to decide; only where units replace each
+/// other in a chain it may take another plan or two, because a unit gives way once per plan.
 pub fn plan(view: &ClusterView, policy: &Policy) -> Plan {
     let mut cluster = Cluster::new(view, policy);
     loop {

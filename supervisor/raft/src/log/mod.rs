@@ -4,12 +4,11 @@
 //! <data dir>/log/00000000000000000001.log     segments, numbered without gaps
 //!                00000000000000000002.log     the last is the one written to
 //!
-//! segment    magic "CORTLOG1" | number u64 | cluster u64 | salt u32 | crc32c u32 of the 28 bytes before     32 bytes
+//! segment    magic "CORTLOG1" | number u64 | cluster u64 | crc32c u32 of the 24 bytes before | 0 u32     32 bytes
 //!            records, each at a multiple of 8 bytes
 //!            zeros up to the allocated length
 //!
-//! record     crc32c u32   of everything behind this field, begun with the head's checksum; the salt in it is random, so
-//!                         that nothing a client writes can look like a record of this segment
+//! record     crc32c u32   of the segment's number (u64) and everything behind this field
 //!            length u32   of the payload
 //!            synced u64   every byte of this segment before this offset was on disk before this record was written
 //!            kind   u8    and 7 zero bytes

@@ -47,10 +47,10 @@ pub(super) struct Parsed<'b> {
     pub length: usize,
 }
 
-/// Appends a record of the segment with this seed ([`super::segment::Head`]); gives its length.
+/// Appends a record; gives its length.
 pub(super) fn encode(
     out: &mut Vec<u8>,
-    seed: u32,
+    segment: u64,
     synced: u64,
     record: &Record,
 ) -> Result<usize, postcard::Error> {
@@ -63,13 +63,13 @@ pub(super) fn encode(
     let length = u32::try_from(payload).map_err(|_| postcard::Error::SerializeBufferFull)?;
     out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
     out[start + 8..start + 16].copy_from_slice(&synced.to_le_bytes());
-    let sum = checksum(seed, &out[start + 4..]);
+    let sum = checksum(segment, &out[start + 4..]);
     out[start..start + 4].copy_from_slice(&sum.to_le_bytes());
     Ok(out.len() - start)
 }
 
 /// Reads the record at the head of `bytes`; `None` if none that checks stands there.
-pub(super) fn parse(bytes: &[u8], seed: u32) -> Option<Parsed<'_>> {
+pub(super) fn parse(bytes: &[u8], segment: u64) -> Option<Parsed<'_>> {
     let head = bytes.get(..HEAD)?;
     let payload = u32::from_le_bytes(head[4..8].try_into().ok()?) as usize;
     if payload == 0 || payload > LONGEST {
@@ -77,7 +77,7 @@ pub(super) fn parse(bytes: &[u8], seed: u32) -> Option<Parsed<'_>> {
     }
     let length = padded(payload);
     let whole = bytes.get(..length)?;
-    if checksum(seed, &whole[4..]).to_le_bytes() != head[..4] {
+    if checksum(segment, &whole[4..]).to_le_bytes() != head[..4] {
         return None;
     }
     let synced = u64::from_le_bytes(head[8..16].try_into().ok()?);
@@ -98,6 +98,6 @@ fn padded(payload: usize) -> usize {
     (HEAD + payload).next_multiple_of(ALIGN)
 }
 
-fn checksum(seed: u32, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(seed, bytes)
+fn checksum(segment: u64, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&segment.to_le_bytes()), bytes)
 }

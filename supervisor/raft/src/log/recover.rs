@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{self, ALIGN, Record};
-use super::segment::{self, HEADER, Readable, Segment, sync_dir};
+use super::segment::{self, HEADER, Segment, sync_dir};
 use super::shared::{Index, Place};
 use crate::StartError;
 
@@ -17,7 +17,7 @@ pub(super) fn open(dir: &Path, cluster: u64) -> Result<(Index, Segment), StartEr
     let Some(last) = numbers.last().copied() else {
         let segment = Segment::create(dir, 1, cluster, &index.standing)
             .map_err(|e| io_error(dir, "make the first log segment", e))?;
-        index.files.insert(1, Arc::clone(&segment.readable));
+        index.files.insert(1, Arc::clone(&segment.file));
         return Ok((index, segment));
     };
     let mut open_segment = None;
@@ -27,7 +27,7 @@ pub(super) fn open(dir: &Path, cluster: u64) -> Result<(Index, Segment), StartEr
             let missing = dir.join(segment::file_name(numbers[0] + at as u64));
             return Err(corrupt(&missing, 0, "the segment is missing"));
         }
-        let (readable, end, length) = replay(&mut index, &path, number, cluster, number == last)?;
+        let (file, end, length) = replay(&mut index, &path, number, cluster, number == last)?;
         let file = Arc::new(file);
         index.files.insert(number, Arc::clone(&file));
         open_segment = Some(Segment {
@@ -73,11 +73,11 @@ fn replay(
     number: u64,
     cluster: u64,
     is_last: bool,
-) -> Result<(Readable, u64, u64), StartError> {
+) -> Result<(File, u64, u64), StartError> {
     let bytes = std::fs::read(path).map_err(|e| io_error(path, "read the log segment", e))?;
-    let seed = segment::check_header(&bytes, number, cluster).map_err(|cause| corrupt(path, 0, &cause))?;
+    segment::check_header(&bytes, number, cluster).map_err(|cause| corrupt(path, 0, &cause))?;
     let mut at = HEADER;
-    while let Some(parsed) = record::parse(&bytes[at..], seed) {
+    while let Some(parsed) = record::parse(&bytes[at..], number) {
         let record = record::decode(parsed.payload).map_err(|e| corrupt(path, at, &e.to_string()))?;
         let length = u32::try_from(parsed.length).map_err(|e| corrupt(path, at, &e.to_string()))?;
         let place = Place {
@@ -93,10 +93,9 @@ fn replay(
         .write(true)
         .open(path)
         .map_err(|e| io_error(path, "open the log segment", e))?;
-    let readable = Readable { file, seed };
     let rest = &bytes[at..];
     let damage = "a record does not check";
-    if let Some(behind) = proof_of_sync(&bytes, at, seed) {
+    if let Some(behind) = proof_of_sync(&bytes, at, number) {
         let cause = format!("{damage}, but the one at byte {behind} says it had been written safely");
         return Err(corrupt(path, at, &cause));
     }
@@ -105,7 +104,7 @@ fn replay(
         return if torn {
             Err(corrupt(path, at, damage))
         } else {
-            Ok((readable, at as u64, bytes.len() as u64))
+            Ok((file, at as u64, bytes.len() as u64))
         };
     }
     if torn {
@@ -115,18 +114,18 @@ fn replay(
             "the log ends in a write that was never finished or acknowledged: cutting it off"
         );
         let cut = || -> std::io::Result<()> {
-            readable.file.set_len(at as u64)?;
-            readable.file.sync_all()?;
+            file.set_len(at as u64)?;
+            file.sync_all()?;
             path.parent().map_or(Ok(()), sync_dir)
         };
         cut().map_err(|e| io_error(path, "cut the log's unfinished end", e))?;
-        return Ok((readable, at as u64, at as u64));
+        return Ok((file, at as u64, at as u64));
     }
-    Ok((readable, at as u64, bytes.len() as u64))
+    Ok((file, at as u64, bytes.len() as u64))
 }
 
 /// The offset of a sound record behind `bad` that was written after the bytes at `bad` had been synced.
-fn proof_of_sync(bytes: &[u8], bad: usize, seed: u32) -> Option<usize> {
+fn proof_of_sync(bytes: &[u8], bad: usize, number: u64) -> Option<usize> {
     let mut at = (bad + 1).next_multiple_of(ALIGN);
     while at < bytes.len() {
         if bytes[at..bytes.len().min(at + ALIGN)]
@@ -136,7 +135,7 @@ fn proof_of_sync(bytes: &[u8], bad: usize, seed: u32) -> Option<usize> {
             at += ALIGN; // no record begins with a zero checksum and length
             continue;
         }
-        match record::parse(&bytes[at..], seed) {
+        match record::parse(&bytes[at..], number) {
             Some(parsed) if parsed.synced > bad as u64 => return Some(at),
             Some(parsed) => at += parsed.length,
             None => at += ALIGN,

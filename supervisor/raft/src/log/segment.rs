@@ -16,7 +16,7 @@ const AHEAD: u64 = 1 << 20;
 
 /// The segment at the log's end.
 pub(super) struct Segment {
-    pub readable: Arc<Readable>,
+    pub file: Arc<File>,
     pub path: PathBuf,
     pub number: u64,
     /// Where the next record goes.
@@ -27,52 +27,42 @@ pub(super) struct Segment {
     pub allocated: u64,
 }
 
-/// A segment's file, for whoever reads entries from it.
-#[derive(Debug)]
-pub(super) struct Readable {
-    pub file: File,
-    /// With what its records' checksums begin.
-    pub seed: u32,
-}
-
 /// The file name of segment `number`.
 pub(super) fn file_name(number: u64) -> String {
     format!("{number:020}.log")
 }
 
-/// A segment's head, and the seed of its records' checksums.
-fn header(number: u64, cluster: u64, salt: u32) -> ([u8; HEADER], u32) {
+/// A segment's head.
+fn header(number: u64, cluster: u64) -> [u8; HEADER] {
     let mut head = [0; HEADER];
     head[..8].copy_from_slice(MAGIC);
     head[8..16].copy_from_slice(&number.to_le_bytes());
     head[16..24].copy_from_slice(&cluster.to_le_bytes());
-    head[24..28].copy_from_slice(&salt.to_le_bytes());
-    let seed = crc32c::crc32c(&head[..28]);
-    head[28..].copy_from_slice(&seed.to_le_bytes());
-    (head, seed)
+    let sum = crc32c::crc32c(&head[..24]);
+    head[24..28].copy_from_slice(&sum.to_le_bytes());
+    head
 }
 
-/// Checks a segment's head; gives the seed of its records, or says what is wrong.
-pub(super) fn check_header(bytes: &[u8], number: u64, cluster: u64) -> Result<u32, String> {
-    let Some(head) = bytes.first_chunk::<HEADER>() else {
+/// Checks a segment's head; says what is wrong with it.
+pub(super) fn check_header(bytes: &[u8], number: u64, cluster: u64) -> Result<(), String> {
+    let Some(head) = bytes.get(..HEADER) else {
         return Err(format!("{} bytes are too few for a segment", bytes.len()));
     };
     if head[..8] != *MAGIC {
         return Err("it does not begin as a segment does".to_owned());
     }
-    let field = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| head[at + i]));
-    let salt = u32::from_le_bytes(std::array::from_fn(|i| head[24 + i]));
-    let (whole, seed) = header(field(8), field(16), salt);
-    if *head != whole {
-        return Err("its head does not match its checksum".to_owned());
+    if head == header(number, cluster) {
+        return Ok(());
     }
-    if field(16) != cluster {
-        return Err(format!("it belongs to cluster {:x}, not {cluster:x}", field(16)));
+    if head
+        == header(
+            number,
+            u64::from_le_bytes(head[16..24].try_into().unwrap_or_default()),
+        )
+    {
+        return Err(format!("it belongs to another cluster than {cluster:x}"));
     }
-    if field(8) != number {
-        return Err(format!("it is segment {}, whatever its name", field(8)));
-    }
-    Ok(seed)
+    Err("its head does not match its checksum or its name".to_owned())
 }
 
 impl Segment {
@@ -81,8 +71,7 @@ impl Segment {
     pub fn create(dir: &Path, number: u64, cluster: u64, standing: &Standing) -> io::Result<Segment> {
         let path = dir.join(file_name(number));
         let unfinished = path.with_extension("tmp");
-        let (head, seed) = header(number, cluster, rand::random());
-        let mut bytes = head.to_vec();
+        let mut bytes = header(number, cluster).to_vec();
         record::encode(
             &mut bytes,
             number,
@@ -117,7 +106,7 @@ impl Segment {
         let needed = self.end + bytes as u64;
         while self.allocated < needed {
             let zeros = vec![0; AHEAD as usize];
-            self.readable.file.write_all_at(&zeros, self.allocated)?;
+            self.file.write_all_at(&zeros, self.allocated)?;
             self.allocated += AHEAD;
         }
         Ok(())
@@ -125,7 +114,7 @@ impl Segment {
 
     /// Writes records at the end, not yet durably.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.readable.file.write_all_at(bytes, self.end)?;
+        self.file.write_all_at(bytes, self.end)?;
         self.end += bytes.len() as u64;
         Ok(())
     }
@@ -133,7 +122,7 @@ impl Segment {
     /// Makes everything written durable.
     pub fn sync(&mut self) -> io::Result<()> {
         if self.synced < self.end {
-            self.readable.file.sync_data()?;
+            self.file.sync_data()?;
             self.synced = self.end;
         }
         Ok(())

@@ -1,13 +1,13 @@
 //! What readers and the writer of the log share: where each entry lies, and the latest ones themselves.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::record::{self, Record, Standing};
-use super::segment::Readable;
 use crate::types::{Entry, LogId};
 
 /// How many bytes of entries are kept in memory for followers and the state machine.
@@ -40,7 +40,7 @@ pub(super) struct Index {
     /// Slots before this position are out of the cache.
     cached_from: usize,
     cached_bytes: usize,
-    pub files: BTreeMap<u64, Arc<Readable>>,
+    pub files: BTreeMap<u64, Arc<File>>,
 }
 
 /// The index behind its lock, and what is told without it.
@@ -242,9 +242,9 @@ pub(super) fn read(shared: &Shared, start: u64, end: u64, limit: usize) -> io::R
     Ok(found)
 }
 
-fn read_at(segment: &Readable, place: Place) -> io::Result<Entry> {
+fn read_at(file: &File, place: Place) -> io::Result<Entry> {
     let mut bytes = vec![0; place.length as usize];
-    segment.file.read_exact_at(&mut bytes, place.offset)?;
+    file.read_exact_at(&mut bytes, place.offset)?;
     let damaged = |cause: &str| {
         io::Error::new(
             io::ErrorKind::InvalidData,
@@ -254,7 +254,7 @@ fn read_at(segment: &Readable, place: Place) -> io::Result<Entry> {
             ),
         )
     };
-    let parsed = record::parse(&bytes, segment.seed).ok_or_else(|| damaged("a record does not check"))?;
+    let parsed = record::parse(&bytes, place.segment).ok_or_else(|| damaged("a record does not check"))?;
     match record::decode(parsed.payload) {
         Ok(Record::Entry(entry)) => Ok(entry),
         Ok(_) => Err(damaged("no entry stands there")),

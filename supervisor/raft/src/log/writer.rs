@@ -161,12 +161,7 @@ impl Writer {
     }
 
     fn encode(&self, round: &mut Round, record: &Record) -> Result<usize, postcard::Error> {
-        record::encode(
-            &mut round.bytes,
-            self.segment.readable.seed,
-            self.segment.synced,
-            record,
-        )
+        record::encode(&mut round.bytes, self.segment.number, self.segment.synced, record)
     }
 
     /// Writes the round, tells who waits, and tidies up behind it.
@@ -261,7 +256,7 @@ impl Writer {
                 self.shared
                     .lock()
                     .files
-                    .insert(number, Arc::clone(&self.segment.readable));
+                    .insert(number, Arc::clone(&self.segment.file));
             }
             Err(e) => self.fail(&format!("log segment {number} cannot be made: {e}")),
         }
