@@ -36,12 +36,17 @@ fn comes_to_rest(mut view: ClusterView, policy: &Policy) -> Result<(), String> {
         }
         apply(&mut view, &next)?;
     }
-    Err(format!("after {PLANS_TO_REST} more plans there is more to decide"))
+    Err(format!(
+        "after {PLANS_TO_REST} more plans there is more to decide"
+    ))
 }
 
 fn apply(view: &mut ClusterView, made: &Plan) -> Result<(), String> {
     for decision in &made.decisions {
-        let unit = view.units.get_mut(&decision.unit).ok_or("a decision for a unit that is not there")?;
+        let unit = view
+            .units
+            .get_mut(&decision.unit)
+            .ok_or("a decision for a unit that is not there")?;
         unit.assigned = decision.machine.clone();
         unit.unplaced = decision.machine.is_none().then(|| decision.reason.clone());
         if decision.reason.is_empty() {
