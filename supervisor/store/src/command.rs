@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::tables::{StoreFault, Write};
-use crate::{fleet, keys, member, meta};
+use crate::{alarm, auth, fleet, keys, kv, member, meta, v2auth};
 
 /// A position in the Raft log.
 pub type LogIndex = u64;
@@ -26,6 +26,18 @@ pub enum Command {
     Member(member::Attributes),
     /// The leader's decision of the cluster version, once per cluster and upgrade.
     Version(String),
+    /// A change of the v3 data: keys, leases, compaction; by nobody known, which is refused where auth is on.
+    Kv(kv::Command),
+    /// The same by somebody.
+    KvAs(auth::Caller, kv::Command),
+    /// A change of the v3 users and roles, or of whether they matter.
+    Auth(auth::Caller, auth::Change),
+    /// An alarm is raised or cleared.
+    Alarm(alarm::Change),
+    /// A change of the v2 users and roles, or of whether they matter.
+    V2Auth(v2auth::Change),
+    /// A member leaves for good.
+    RemoveMember(member::MemberId),
 }
 
 /// What the proposer of a command learns.
@@ -37,8 +49,16 @@ pub enum Response {
     Expired(u64),
     /// To [`Command::Fleet`].
     Fleet(fleet::Answer),
-    /// To [`Command::Member`] and [`Command::Version`].
+    /// To [`Command::Member`], [`Command::Version`] and [`Command::RemoveMember`].
     Recorded,
+    /// To [`Command::Kv`] and [`Command::KvAs`]: etcd's answer, or its error.
+    Kv(Result<kv::Answer, kv::Error>),
+    /// To [`Command::Auth`].
+    Auth(Result<(), kv::Error>),
+    /// To [`Command::Alarm`]: the alarm, unless one was cleared that was not there.
+    Alarm(Option<alarm::Alarm>),
+    /// To [`Command::V2Auth`].
+    V2Auth(Result<v2auth::Done, v2auth::Error>),
 }
 
 /// Something a command changed, for watchers.
@@ -50,6 +70,10 @@ pub enum Event {
     Fleet(fleet::Change),
     /// A member's attributes changed.
     Member(member::MemberId),
+    /// A revision of the v3 data.
+    Kv(kv::Changes),
+    /// A lease was granted or revoked.
+    Lease(kv::LeaseId),
 }
 
 /// What applying one command gave.
@@ -96,10 +120,21 @@ pub fn apply(tx: &mut impl Write, _at: LogIndex, command: &Command) -> Result<Ou
             }
             Response::Recorded
         }
+        Command::RemoveMember(id) => {
+            if member::remove(tx, &mut meta, *id)? {
+                events.push(Event::Member(*id));
+            }
+            Response::Recorded
+        }
         Command::Version(version) => {
             member::decide_version(tx, &mut meta, version)?;
             Response::Recorded
         }
+        Command::Kv(change) => Response::Kv(change_kv(tx, &auth::Caller::Nobody, change, &mut events)?),
+        Command::KvAs(caller, change) => Response::Kv(change_kv(tx, caller, change, &mut events)?),
+        Command::Auth(caller, change) => Response::Auth(auth::apply(tx, caller, change)?),
+        Command::Alarm(change) => Response::Alarm(alarm::apply(tx, *change)?),
+        Command::V2Auth(change) => Response::V2Auth(v2auth::apply(tx, &mut meta, change)?),
     };
     if meta != before {
         meta::write(tx, &meta)?;
@@ -109,4 +144,28 @@ pub fn apply(tx: &mut impl Write, _at: LogIndex, command: &Command) -> Result<Ou
         events,
         etcd_index: meta.etcd_index,
     })
+}
+
+/// Applies a change of the v3 data, if its caller may make it and no alarm forbids it.
+fn change_kv(
+    tx: &mut impl Write,
+    caller: &auth::Caller,
+    change: &kv::Command,
+    events: &mut Vec<Event>,
+) -> Result<Result<kv::Answer, kv::Error>, StoreFault> {
+    if let Err(error) = alarm::permits(tx, change)? {
+        return Ok(Err(error));
+    }
+    if let Err(error) = auth::permits(tx, caller, change)? {
+        return Ok(Err(error));
+    }
+    let (answer, changes) = kv::apply(tx, change)?;
+    events.extend(changes.map(Event::Kv));
+    match change {
+        kv::Command::LeaseGrant { id, .. } | kv::Command::LeaseRevoke { id } if answer.is_ok() => {
+            events.push(Event::Lease(*id));
+        }
+        _ => {}
+    }
+    Ok(answer)
 }

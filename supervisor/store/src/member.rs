@@ -61,6 +61,33 @@ pub(crate) fn publish(
     Ok(true)
 }
 
+/// Whether a member was removed for good: its id is never a member's again.
+///
+/// # Errors
+/// When the backend fails.
+pub fn is_removed(tx: &(impl Read + ?Sized), id: MemberId) -> Result<bool, StoreFault> {
+    Ok(tx.get(Table::RemovedMembers, &id.to_be_bytes())?.is_some())
+}
+
+/// Forgets what a member published, and remembers that it is gone; true if that is new.
+pub(crate) fn remove(
+    tx: &mut (impl Write + ?Sized),
+    meta: &mut Meta,
+    id: MemberId,
+) -> Result<bool, StoreFault> {
+    if is_removed(tx, id)? {
+        return Ok(false);
+    }
+    if tx.delete(Table::Members, &id.to_be_bytes())? {
+        history::record(tx, meta, &Row::Internal)?; // etcd deletes the member's directory ...
+        meta.stats.delete_success += 1;
+    }
+    history::record(tx, meta, &Row::Internal)?; // ... and makes one among the removed
+    meta.stats.create_success += 1;
+    tx.put(Table::RemovedMembers, &id.to_be_bytes(), &[])?;
+    Ok(true)
+}
+
 /// Records the decided cluster version; true if it changed.
 pub(crate) fn decide_version(
     tx: &mut (impl Write + ?Sized),

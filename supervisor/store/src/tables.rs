@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
-    /// One row, key `m`: [`crate::meta::Meta`].
+    /// Rows: key `m` [`crate::meta::Meta`], key `k` the v3 data's revisions, key `a` the alarms.
     Meta = 1,
     /// v2 tree: directory id (u64 big-endian) + name -> node. Listing one level is one prefix.
     Nodes = 2,
@@ -29,11 +29,27 @@ pub enum Table {
     States = 8,
     /// The same by machine: machine id + NUL + unit name -> nothing.
     StatesByMachine = 9,
+    /// v3 changes: revision (u64 BE) + place in it (u32 BE) -> the change. Grows at its end, shrinks by compaction.
+    KvRevisions = 10,
+    /// v3 keys that exist: key (see [`crate::kv`]) -> where its newest change is.
+    KvLatest = 11,
+    /// v3 keys that were deleted and are not compacted away: key -> where the deletion is.
+    KvGone = 12,
+    /// Leases: id (i64 as u64 BE) -> granted seconds.
+    Leases = 13,
+    /// Keys on leases: lease id (BE) + key -> nothing, or the key if it is long.
+    LeaseKeys = 14,
+    /// v3 users and roles: `c` whether auth is on, `u` + name a user, `r` + name a role.
+    Auth = 15,
+    /// v2 users and roles, laid out the same way.
+    V2Auth = 16,
+    /// Members that were removed for good: member id (u64 BE) -> nothing.
+    RemovedMembers = 17,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Table; 9] = [
+    pub const ALL: [Table; 17] = [
         Table::Meta,
         Table::Nodes,
         Table::Expiry,
@@ -43,6 +59,14 @@ impl Table {
         Table::Machines,
         Table::States,
         Table::StatesByMachine,
+        Table::KvRevisions,
+        Table::KvLatest,
+        Table::KvGone,
+        Table::Leases,
+        Table::LeaseKeys,
+        Table::Auth,
+        Table::V2Auth,
+        Table::RemovedMembers,
     ];
 
     /// The table's name on disk.
@@ -57,6 +81,14 @@ impl Table {
             Table::Machines => "machines",
             Table::States => "states",
             Table::StatesByMachine => "states-by-machine",
+            Table::KvRevisions => "kv-revisions",
+            Table::KvLatest => "kv-latest",
+            Table::KvGone => "kv-gone",
+            Table::Leases => "leases",
+            Table::LeaseKeys => "lease-keys",
+            Table::Auth => "auth",
+            Table::V2Auth => "v2-auth",
+            Table::RemovedMembers => "removed-members",
         }
     }
 
@@ -154,6 +186,14 @@ pub trait Write: Read {
     /// # Errors
     /// When the backend fails.
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreFault>;
+
+    /// Sets `key`, which comes after every key of the table, to `value`. A backend may make use of the order.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreFault> {
+        self.put(table, key, value)
+    }
 
     /// Removes `key`; says whether it was there.
     ///

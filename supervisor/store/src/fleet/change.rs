@@ -53,15 +53,14 @@ fn put_unit(tx: &mut (impl Write + ?Sized), old: Option<&UnitRecord>, new: &Unit
 
 fn set_unit(tx: &mut (impl Write + ?Sized), name: &UnitName, file: &UnitFile, desired: JobState) -> Applied {
     let old = read::unit(tx, name)?;
-    let (assigned, unplaced) = old
-        .clone()
-        .map_or((None, None), |old| (old.assigned, old.unplaced));
+    // Why it fits nowhere was said of the old file and wish.
+    let same = |old: &&UnitRecord| old.file == *file && old.desired == desired;
     let new = UnitRecord {
         name: name.clone(),
         file: file.clone(),
         desired,
-        assigned,
-        unplaced,
+        assigned: old.as_ref().and_then(|old| old.assigned.clone()),
+        unplaced: old.as_ref().filter(same).and_then(|old| old.unplaced.clone()),
     };
     put_unit(tx, old.as_ref(), &new)
 }
@@ -72,6 +71,7 @@ fn set_desired(tx: &mut (impl Write + ?Sized), name: &UnitName, desired: JobStat
     };
     let new = UnitRecord {
         desired,
+        unplaced: old.unplaced.clone().filter(|_| old.desired == desired),
         ..old.clone()
     };
     put_unit(tx, Some(&old), &new)

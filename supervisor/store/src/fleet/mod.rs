@@ -11,6 +11,7 @@ pub mod read;
 pub use change::apply;
 pub use read::{current_state, machine, machines, state, states, states_of, states_on, unit, units};
 
+pub use corten_spec::fleet::Decision;
 use corten_spec::fleet::{Assignment, JobState, UnitState};
 use corten_spec::machine::{Machine, MachineId};
 use corten_spec::unit_file::UnitFile;
@@ -76,17 +77,6 @@ pub enum Command {
         /// Units it no longer knows.
         gone: Vec<UnitName>,
     },
-}
-
-/// One decision of the scheduler.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decision {
-    /// The unit.
-    pub unit: UnitName,
-    /// Where it goes; `None` takes it off its machine.
-    pub machine: Option<MachineId>,
-    /// Why, in words for the operator.
-    pub reason: String,
 }
 
 /// A unit as the cluster knows it.
