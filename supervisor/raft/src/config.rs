@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::tls::ClientTls;
+
 /// What a node needs to know to form or rejoin its cluster.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -11,9 +13,15 @@ pub struct Config {
     pub name: String,
     /// Where log, state and snapshots lie; made if missing. One node at a time may use it.
     pub data_dir: PathBuf,
-    /// Name and peer URL of each first member; a name may stand several times with further URLs. Ignored once the data
-    /// directory holds a node.
+    /// Name and peer URL of each first member; a name may stand several times with further URLs. A data directory that
+    /// holds a node refuses one that names it differently.
     pub initial_cluster: Vec<(String, String)>,
+    /// The cluster runs already and has this member: it is joined, not formed (`--initial-cluster-state existing`).
+    pub existing: bool,
+    /// The other members are lost for good: this one goes on alone with what it has (`--force-new-cluster`).
+    pub force_new_cluster: bool,
+    /// What connections to peers with `https` URLs are made with.
+    pub peer_tls: Option<ClientTls>,
     /// Tells clusters with equal addresses apart.
     pub initial_cluster_token: String,
     /// Where clients reach this member.
@@ -41,6 +49,9 @@ impl Config {
             name: name.into(),
             data_dir: data_dir.into(),
             initial_cluster: Vec::new(),
+            existing: false,
+            force_new_cluster: false,
+            peer_tls: None,
             initial_cluster_token: "etcd-cluster".to_owned(),
             advertise_client_urls: Vec::new(),
             heartbeat_ms: 100,
@@ -70,6 +81,8 @@ pub struct Member {
     pub peer_urls: Vec<String>,
     /// Where clients reach it; empty until it has published itself.
     pub client_urls: Vec<String>,
+    /// It does not vote: it was added as a learner, or has not caught up yet.
+    pub learner: bool,
 }
 
 /// Who leads.
@@ -102,4 +115,13 @@ pub struct Status {
     pub etcd_index: u64,
     /// Whether the disk is full: reads go on, writes are refused.
     pub no_space: bool,
+}
+
+/// How much room the state takes, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateSize {
+    /// The file. It never shrinks; what is free in it is used again.
+    pub on_disk: u64,
+    /// What of it holds data.
+    pub in_use: u64,
 }

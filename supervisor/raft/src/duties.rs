@@ -39,7 +39,11 @@ pub(crate) async fn follow_leader(inner: Arc<Inner>) {
             if changed {
                 match &leader {
                     Some(leader) => {
-                        tracing::info!(id = %format!("{:x}", leader.id), is_me = leader.is_me, "leader")
+                        tracing::info!(
+                            "member {:x} leads{}",
+                            leader.id,
+                            if leader.is_me { ": that is this one" } else { "" }
+                        )
                     }
                     None => tracing::info!("no leader"),
                 }
@@ -91,7 +95,7 @@ fn attributes(inner: &Inner) -> Option<Attributes> {
     Some(Attributes {
         id: inner.identity.member,
         name: inner.config.name.clone(),
-        peer_urls: node.addr.split(',').map(str::to_owned).collect(),
+        peer_urls: node.urls(),
         client_urls: inner.config.advertise_client_urls.clone(),
     })
 }
@@ -109,7 +113,8 @@ async fn decide_version(inner: &Inner) {
             let deadline = Instant::now() + inner.request_timeout();
             let command = Command::Version(inner.config.cluster_version.clone());
             if let Err(e) = inner.propose_now(&command, deadline).await {
-                tracing::warn!(error = %e, "the cluster's version could not be decided yet");
+                tracing::warn!("the cluster's version could not be decided yet: {e}");
+                tokio::time::sleep(PAUSE).await;
             }
             continue;
         }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::peer::client::AskError;
+
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -18,8 +20,7 @@ pub enum StartError {
     /// The data directory belongs to a node of another cluster or to another member.
     #[error(
         "{path}: the data directory belongs to member {found_member:x} of cluster {found_cluster:x}, but the \
-         configuration says member {member:x} of cluster {cluster:x}: use another data directory, or remove this one \
-         to lose what it holds"
+         configuration says member {member:x} of cluster {cluster:x}: use another data directory"
     )]
     OtherCluster {
         /// The file that says so.
@@ -39,7 +40,8 @@ pub enum StartError {
     /// The log is damaged where it had been written safely: cutting it would lose acknowledged writes.
     #[error(
         "{file}: the log is damaged at byte {offset}: {cause}; acknowledged writes may be lost if it is cut, so this \
-         node does not start: let it rejoin with an empty data directory, or restore a backup"
+         node does not start: restore this directory from a backup. Do not empty it: a member that forgot what it \
+         acknowledged could let the cluster lose it"
     )]
     CorruptLog {
         /// The segment file.
@@ -78,6 +80,20 @@ pub enum StartError {
     /// A setting makes no sense.
     #[error("{0}")]
     BadConfig(String),
+    /// The cluster knows this member, and its data directory is empty.
+    #[error(
+        "member {member:x} has been part of this cluster before, says {peer}, but its data directory is empty: it has \
+         forgotten what it acknowledged, and to let it vote again could lose data; restore its data directory, or leave it off"
+    )]
+    Wiped {
+        /// This member.
+        member: u64,
+        /// Who says so.
+        peer: String,
+    },
+    /// A running cluster could not be joined.
+    #[error("{0}")]
+    Join(String),
     /// Raft itself refused.
     #[error("raft does not start: {0}")]
     Raft(String),
@@ -106,6 +122,9 @@ pub enum ProposeError {
         /// The limit.
         limit: u64,
     },
+    /// The leader does not understand the proposal: it is of another version. It was not made.
+    #[error("the leader refused the request: {0}")]
+    Refused(String),
     /// The node is shutting down or its storage has failed.
     #[error("the node has stopped: {0}")]
     Stopped(String),
@@ -120,22 +139,7 @@ pub enum PeerError {
     /// This node leads itself; the caller serves the request locally.
     #[error("this node is the leader")]
     IsMe,
-    /// The leader could not be reached in time.
-    #[error("{url}: {cause}")]
-    Unreachable {
-        /// Where it was sought.
-        url: String,
-        /// Why not.
-        cause: String,
-    },
-    /// The leader answered with an error.
-    #[error("{url}: HTTP status {status}: {body}")]
-    Status {
-        /// What was asked.
-        url: String,
-        /// The status.
-        status: u16,
-        /// The answer's body, as text.
-        body: String,
-    },
+    /// The leader did not answer as it should.
+    #[error(transparent)]
+    Asked(#[from] AskError),
 }

@@ -54,6 +54,7 @@ pub fn initial_members(config: &Config) -> Vec<Member> {
                 name: name.clone(),
                 peer_urls: vec![url.clone()],
                 client_urls: Vec::new(),
+                learner: false,
             }),
         }
     }
@@ -76,18 +77,27 @@ fn configured(config: &Config) -> Option<Identity> {
     })
 }
 
-/// Who this node is: what the data directory says, else what the configuration says. True with it if the directory is
-/// new.
+/// Whether a node has lived in this data directory: what forms a cluster is then no longer asked for.
+pub fn has_data(data_dir: &Path) -> bool {
+    data_dir.join("identity").exists()
+}
+
+/// Who this node is: what the data directory says, else what `learnt` or the configuration says. True with it if the
+/// directory is new. A node that joined a running cluster has an identity the configuration cannot know.
 ///
 /// # Errors
 /// When neither says it, or they contradict each other.
-pub fn establish(config: &Config) -> Result<(Identity, bool), StartError> {
+pub fn establish(config: &Config, learnt: Option<Identity>) -> Result<(Identity, bool), StartError> {
     let path = config.data_dir.join("identity");
     let io = |what| {
         let path = path.clone();
         move |source| StartError::Io { path, what, source }
     };
-    let configured = configured(config);
+    let configured = if config.existing {
+        learnt
+    } else {
+        configured(config)
+    };
     if path.exists() {
         let text = std::fs::read_to_string(&path).map_err(io("read who this node is"))?;
         let found = parse(&text).ok_or_else(|| StartError::Io {
@@ -179,17 +189,23 @@ mod tests {
     fn a_data_directory_of_another_cluster_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new("a", dir.path());
-        assert!(matches!(establish(&config), Err(StartError::NotInCluster { .. })));
+        assert!(matches!(
+            establish(&config, None),
+            Err(StartError::NotInCluster { .. })
+        ));
         config.initial_cluster = vec![("a".to_owned(), "http://127.0.0.1:1".to_owned())];
-        let (identity, new) = establish(&config).unwrap();
+        let (identity, new) = establish(&config, None).unwrap();
         assert!(new);
-        assert_eq!(establish(&config).unwrap(), (identity, false));
+        assert_eq!(establish(&config, None).unwrap(), (identity, false));
         config
             .initial_cluster
             .push(("b".to_owned(), "http://127.0.0.1:2".to_owned()));
-        assert!(matches!(establish(&config), Err(StartError::OtherCluster { .. })));
+        assert!(matches!(
+            establish(&config, None),
+            Err(StartError::OtherCluster { .. })
+        ));
         config.initial_cluster.clear(); // the data directory wins
-        assert_eq!(establish(&config).unwrap(), (identity, false));
+        assert_eq!(establish(&config, None).unwrap(), (identity, false));
         let held = lock(dir.path()).unwrap();
         assert!(matches!(lock(dir.path()), Err(StartError::InUse(_))));
         drop(held);

@@ -19,19 +19,25 @@
 mod config;
 mod duties;
 mod error;
+mod force;
 mod identity;
+mod join;
 mod linearize;
 mod log;
+mod members;
 mod node;
 mod peer;
 mod propose;
 mod snapshot;
 mod start;
 mod state;
+pub mod tls;
 mod types;
 
-pub use config::{Config, Leader, Member, Status};
+pub use config::{Config, Leader, Member, StateSize, Status};
 pub use error::{PeerError, ProposeError, StartError};
-pub use identity::{cluster_id, member_id};
+pub use identity::{cluster_id, has_data, member_id};
+pub use members::{MemberChange, MemberError, new_member_id};
 pub use node::{Applied, AppliedBatch, Node};
+pub use peer::client::AskError;
 pub use state::ReadTx;

@@ -1,5 +1,6 @@
 //! The node as its users see it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,12 +15,13 @@ use tokio::time::Instant;
 use crate::identity::Identity;
 use crate::linearize::Waiter;
 use crate::log::LogStore;
-use crate::peer::client::{AskError, Client};
+use crate::peer::client::Client;
 use crate::peer::server;
 use crate::propose::Proposal;
+use crate::snapshot::Snapshots;
 use crate::state::{ReadTx, State};
 use crate::types::Raft;
-use crate::{Config, Leader, Member, PeerError, ProposeError, StartError, Status};
+use crate::{Config, Leader, Member, PeerError, ProposeError, StartError, StateSize, Status};
 
 /// How long a message to the leader may take.
 const POST: Duration = Duration::from_secs(5);
@@ -64,6 +66,7 @@ pub(crate) struct Inner {
     pub raft: Raft,
     pub log: LogStore,
     pub state: Arc<State>,
+    pub snapshots: Arc<Snapshots>,
     pub client: Client,
     pub leader: watch::Sender<Option<Leader>>,
     pub events: broadcast::Sender<Arc<AppliedBatch>>,
@@ -74,6 +77,10 @@ pub(crate) struct Inner {
     pub reads: mpsc::Sender<Waiter>,
     pub tasks: Mutex<JoinSet<()>>,
     pub lock: Mutex<Option<File>>,
+    /// One change of the members at a time.
+    pub changing: tokio::sync::Mutex<()>,
+    /// True once a peer has said that this member was removed.
+    pub removed: watch::Receiver<bool>,
 }
 
 impl Inner {
@@ -83,10 +90,10 @@ impl Inner {
 
     /// Runs a task until the node stops.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .spawn(task);
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // What has ended keeps its memory until somebody asks for it.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
     }
 
     pub fn leads(&self) -> bool {
@@ -126,7 +133,8 @@ impl Node {
         server::router(Arc::clone(&self.inner))
     }
 
-    /// Proposes a command, on any node, and waits until it is committed and in this node's state.
+    /// Proposes a command, on any node (a follower sends it to the leader), and waits until it is committed and in this
+    /// node's state.
     ///
     /// # Errors
     /// See [`ProposeError`], which says whether the command may still take effect.
@@ -161,6 +169,20 @@ impl Node {
         answered.await.unwrap_or_else(|_| Err(stopped()))
     }
 
+    /// Whether this node leads now, made sure of by a round of heartbeats to a majority.
+    pub async fn proves_to_lead(&self) -> bool {
+        self.inner.read_index_as_leader().await.is_ok()
+    }
+
+    /// Proposes a command if this node leads: what a leader has decided must not reach the log by way of the next one.
+    ///
+    /// # Errors
+    /// [`ProposeError::NoLeader`] when another node leads; else as [`Node::propose`].
+    pub async fn propose_leading(&self, command: &Command) -> Result<(), ProposeError> {
+        let deadline = Instant::now() + self.inner.request_timeout();
+        self.inner.propose_alone(command, deadline).await
+    }
+
     /// This node's view of itself.
     pub fn status(&self) -> Status {
         let metrics = self.inner.raft.metrics().borrow().clone();
@@ -174,6 +196,38 @@ impl Node {
             etcd_index: self.read(|tx| meta::etcd_index(tx)).unwrap_or(0),
             no_space: self.inner.log.no_space(),
         }
+    }
+
+    /// This member's id.
+    pub fn member_id(&self) -> u64 {
+        self.inner.identity.member
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> u64 {
+        self.inner.identity.cluster
+    }
+
+    /// The Raft term, as far as this node has heard. Cheaper than a whole [`Node::status`].
+    pub fn term(&self) -> u64 {
+        self.inner.raft.metrics().borrow().current_term
+    }
+
+    /// How much room the state takes.
+    ///
+    /// # Errors
+    /// When the state's storage fails.
+    pub fn state_size(&self) -> Result<StateSize, StoreFault> {
+        self.inner.state.size()
+    }
+
+    /// The local state as a snapshot file without a name, open at its begin. Blocks while it is written.
+    ///
+    /// # Errors
+    /// When it cannot be written, with the reason.
+    pub fn export(&self) -> Result<File, String> {
+        let inner = &self.inner;
+        inner.snapshots.export(&inner.state).map_err(|e| e.to_string())
     }
 
     /// Who leads, and when that changes.
@@ -195,18 +249,19 @@ impl Node {
     pub fn members(&self) -> Vec<Member> {
         let published = self.read(|tx| member::members(tx)).unwrap_or_default();
         let metrics = self.inner.raft.metrics().borrow().clone();
-        let nodes = metrics
-            .membership_config
+        let members = metrics.membership_config.membership();
+        let voters: BTreeSet<u64> = members.voter_ids().collect();
+        members
             .nodes()
-            .map(|(id, node)| (*id, node.addr.clone()));
-        nodes
+            .map(|(id, node)| (*id, node.urls()))
             .map(|(id, urls)| {
                 let attributes = published.iter().find(|attributes| attributes.id == id);
                 Member {
                     id,
                     name: attributes.map(|a| a.name.clone()).unwrap_or_default(),
-                    peer_urls: urls.split(',').map(str::to_owned).collect(),
+                    peer_urls: urls,
                     client_urls: attributes.map(|a| a.client_urls.clone()).unwrap_or_default(),
+                    learner: !voters.contains(&id),
                 }
             })
             .collect()
@@ -221,23 +276,26 @@ impl Node {
         if leader.is_me {
             return Err(PeerError::IsMe);
         }
-        match self
-            .inner
-            .client
+        let client = &self.inner.client;
+        let answer = client
             .post(&leader.peer_url, path, Bytes::from(body), POST)
-            .await
-        {
-            Ok(answer) => Ok(answer.to_vec()),
-            Err(AskError::Unreachable { url, cause } | AskError::Broken { url, cause }) => {
-                Err(PeerError::Unreachable { url, cause })
+            .await?;
+        Ok(answer.to_vec())
+    }
+
+    /// Waits until the node is of no use any more, and says why: Raft has stopped by itself because its storage failed (its
+    /// process had better be restarted), or the cluster has removed this member.
+    pub async fn failed(&self) -> String {
+        let mut removed = self.inner.removed.clone();
+        tokio::select! {
+            Ok(_) = removed.wait_for(|removed| *removed) => {
+                "the member has been permanently removed from the cluster".to_owned()
             }
-            Err(AskError::Status { url, status, body }) => Err(PeerError::Status { url, status, body }),
+            why = self.raft_failed() => why,
         }
     }
 
-    /// Waits until Raft has stopped by itself, because its storage failed; says why. The node is then of no use and its
-    /// process had better be restarted.
-    pub async fn failed(&self) -> String {
+    async fn raft_failed(&self) -> String {
         let mut metrics = self.inner.raft.metrics();
         let stopped = metrics.wait_for(|metrics| metrics.running_state.is_err()).await;
         match stopped.map(|metrics| metrics.running_state.clone()) {

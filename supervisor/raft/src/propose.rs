@@ -44,15 +44,8 @@ impl Proposal {
         deadline: Instant,
         answer: oneshot::Sender<Result<Applied, ProposeError>>,
     ) -> Result<Proposal, ProposeError> {
-        let command = postcard::to_stdvec(command).map_err(|e| ProposeError::Stopped(e.to_string()))?;
-        if command.len() > LONGEST_COMMAND {
-            return Err(ProposeError::TooLarge {
-                size: command.len() as u64,
-                limit: LONGEST_COMMAND as u64,
-            });
-        }
         Ok(Proposal {
-            command,
+            command: encoded(command)?,
             deadline,
             answer,
         })
@@ -172,6 +165,9 @@ async fn forward(
         .await;
     let answer = match asked {
         Ok(answer) => answer,
+        Err(AskError::Status {
+            status: 400, body, ..
+        }) => return Err(ProposeError::Refused(body)),
         Err(AskError::Unreachable { .. } | AskError::Status { .. }) => return Ok(None),
         Err(_) if Instant::now() >= deadline => return Err(ProposeError::Timeout),
         Err(e @ AskError::Broken { .. }) => return Err(ProposeError::Lost(e.to_string())),
@@ -183,7 +179,34 @@ async fn forward(
     }
 }
 
+/// A command's bytes, unless it is too large.
+fn encoded(command: &Command) -> Result<Vec<u8>, ProposeError> {
+    let command = postcard::to_stdvec(command).map_err(|e| ProposeError::Stopped(e.to_string()))?;
+    if command.len() > LONGEST_COMMAND {
+        return Err(ProposeError::TooLarge {
+            size: command.len() as u64,
+            limit: LONGEST_COMMAND as u64,
+        });
+    }
+    Ok(command)
+}
+
 impl Inner {
+    /// Proposes one command if this node leads, and waits until it is committed.
+    pub(crate) async fn propose_alone(
+        &self,
+        command: &Command,
+        deadline: Instant,
+    ) -> Result<(), ProposeError> {
+        let command = encoded(command)?;
+        let batch = Batch::join(std::iter::once(command.as_slice()));
+        match within(deadline, self.propose_as_leader(batch)).await? {
+            Ok(_) => Ok(()),
+            Err(Refusal::NotLeader) => Err(ProposeError::NoLeader),
+            Err(Refusal::Failed(e)) => Err(e),
+        }
+    }
+
     /// Proposes a batch if this node leads.
     pub(crate) async fn propose_as_leader(&self, batch: Batch) -> Result<Committed, Refusal> {
         let stopped = |cause: String| Refusal::Failed(ProposeError::Stopped(cause));

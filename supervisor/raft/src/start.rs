@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use bytes::Bytes;
+use openraft::SnapshotPolicy;
 use openraft::error::{InitializeError, RaftError};
-use openraft::{BasicNode, SnapshotPolicy};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -13,15 +15,19 @@ use crate::log::LogStore;
 use crate::node::{Inner, Node};
 use crate::peer::client::Client;
 use crate::peer::network::Network;
+use crate::peer::wire;
 use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state::{Machine, State};
-use crate::types::Raft;
-use crate::{Config, StartError, duties, linearize, propose};
+use crate::types::{Peer, Raft};
+use crate::{Config, StartError, duties, force, join, linearize, members, propose};
 
 /// How many proposals may wait before further ones are held back.
 const WAITING: usize = 8192;
 /// How many batches a slow watcher may lag before it is told to read anew.
 const EVENTS: usize = 4096;
+
+/// How long a peer may take to say whether it knows this member.
+const KNOWN_WITHIN: Duration = Duration::from_secs(1);
 
 /// What lies in the data directory, open.
 struct Opened {
@@ -35,7 +41,12 @@ struct Opened {
 pub(crate) async fn start(config: Config) -> Result<Node, StartError> {
     let raft_config = raft_config(&config)?;
     let opening = config.clone();
-    let opened = tokio::task::spawn_blocking(move || open(&opening))
+    let learnt = if config.existing && !identity::has_data(&config.data_dir) {
+        Some(join::learn(&config).await?)
+    } else {
+        None
+    };
+    let opened = tokio::task::spawn_blocking(move || open(&opening, learnt))
         .await
         .map_err(|e| StartError::Raft(e.to_string()))??;
     let Opened {
@@ -48,8 +59,13 @@ pub(crate) async fn start(config: Config) -> Result<Node, StartError> {
     let standing = state.standing().map_err(|e| StartError::Raft(e.to_string()))?;
     let (events, _) = broadcast::channel(EVENTS);
     let (tell_applied, applied) = watch::channel(standing.applied.map_or(0, |id| id.index));
-    let machine = Machine::new(Arc::clone(&state), snapshots, events.clone(), tell_applied);
-    let client = Client::new(identity.cluster);
+    let machine = Machine::new(
+        Arc::clone(&state),
+        Arc::clone(&snapshots),
+        events.clone(),
+        tell_applied,
+    );
+    let (client, removed) = Client::of_member(identity, config.peer_tls.clone());
     let network = Network::new(client.clone());
     let raft = Raft::new(
         identity.member,
@@ -60,7 +76,11 @@ pub(crate) async fn start(config: Config) -> Result<Node, StartError> {
     )
     .await
     .map_err(|e| StartError::Raft(e.to_string()))?;
-    form(&config, &raft).await?;
+    if let Err(error) = form(&config, identity.member, &client, &raft).await {
+        // The node does not come to be; what its shutdown says changes nothing.
+        let _ = raft.shutdown().await;
+        return Err(error);
+    }
     let (proposals, proposed) = mpsc::channel(WAITING);
     let (reads, asked) = mpsc::channel(WAITING);
     let inner = Arc::new(Inner {
@@ -69,6 +89,7 @@ pub(crate) async fn start(config: Config) -> Result<Node, StartError> {
         raft,
         log,
         state,
+        snapshots,
         client,
         leader: watch::Sender::new(None),
         events,
@@ -78,24 +99,27 @@ pub(crate) async fn start(config: Config) -> Result<Node, StartError> {
         reads,
         tasks: Mutex::new(JoinSet::new()),
         lock: Mutex::new(Some(lock)),
+        changing: tokio::sync::Mutex::new(()),
+        removed,
     });
     inner.spawn(duties::follow_leader(Arc::clone(&inner)));
     inner.spawn(propose::run(Arc::clone(&inner), proposed));
     inner.spawn(linearize::run(Arc::clone(&inner), asked));
     inner.spawn(duties::publish(Arc::clone(&inner)));
     inner.spawn(duties::expire_keys(Arc::clone(&inner)));
+    inner.spawn(members::promote(Arc::clone(&inner)));
     Ok(Node { inner })
 }
 
 /// Opens everything in the data directory, in the order in which one can be mended from the other.
-fn open(config: &Config) -> Result<Opened, StartError> {
+fn open(config: &Config, learnt: Option<Identity>) -> Result<Opened, StartError> {
     let lock = identity::lock(&config.data_dir)?;
-    let (identity, is_new) = identity::establish(config)?;
+    let (identity, is_new) = identity::establish(config, learnt)?;
+    let known = if is_new { "new here" } else { "back" };
     tracing::info!(
-        member = %format!("{:x}", identity.member),
-        cluster = %format!("{:x}", identity.cluster),
-        is_new,
-        "node"
+        "member {:x} of cluster {:x}, {known}",
+        identity.member,
+        identity.cluster
     );
     let log = LogStore::open(
         &config.data_dir.join("log"),
@@ -114,6 +138,9 @@ fn open(config: &Config) -> Result<Opened, StartError> {
             file: config.data_dir.join("snap"),
             cause: "the log no longer holds what the state needs, and no snapshot does".to_owned(),
         });
+    }
+    if config.force_new_cluster {
+        force::new_cluster(identity, &log, &state)?;
     }
     Ok(Opened {
         lock,
@@ -157,15 +184,42 @@ fn raft_config(config: &Config) -> Result<openraft::Config, StartError> {
         .map_err(|e| StartError::BadConfig(e.to_string()))
 }
 
+/// The first peer found that has seen this member before. One that cannot be reached says nothing: at the very beginning
+/// none can.
+async fn who_knows(config: &Config, member: u64, client: &Client) -> Option<String> {
+    let body = Bytes::from(wire::encode(&member).ok()?);
+    let mut asked = JoinSet::new();
+    for peer in identity::initial_members(config)
+        .into_iter()
+        .filter(|peer| peer.id != member)
+    {
+        let (client, body, urls) = (client.clone(), body.clone(), peer.peer_urls.join(","));
+        asked.spawn(async move {
+            let answer = client
+                .post(&urls, wire::path::KNOWN, body, KNOWN_WITHIN)
+                .await
+                .ok()?;
+            wire::decode(&answer).unwrap_or(false).then_some(urls)
+        });
+    }
+    asked.join_all().await.into_iter().flatten().next()
+}
+
 /// Forms the first cluster, if this node has not seen one yet. Every first member does so, with equal outcome.
-async fn form(config: &Config, raft: &Raft) -> Result<(), StartError> {
+async fn form(config: &Config, member: u64, client: &Client, raft: &Raft) -> Result<(), StartError> {
     let failed = |e: String| StartError::Raft(e);
     if raft.is_initialized().await.map_err(|e| failed(e.to_string()))? {
         return Ok(());
     }
-    let members: BTreeMap<u64, BasicNode> = identity::initial_members(config)
+    if let Some(peer) = who_knows(config, member, client).await {
+        return Err(StartError::Wiped { member, peer });
+    }
+    if config.existing {
+        return Ok(()); // The leader will tell it who the members are.
+    }
+    let members: BTreeMap<u64, Peer> = identity::initial_members(config)
         .into_iter()
-        .map(|member| (member.id, BasicNode::new(member.peer_urls.join(","))))
+        .map(|member| (member.id, Peer::voter(&member.peer_urls)))
         .collect();
     match raft.initialize(members).await {
         Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),

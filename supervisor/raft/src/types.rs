@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use corten_store::{Command, Response};
-use openraft::BasicNode;
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot::SnapshotFile;
@@ -13,9 +12,33 @@ openraft::declare_raft_types!(
         D = Batch,
         R = Replies,
         NodeId = u64,
-        Node = BasicNode,
+        Node = Peer,
         SnapshotData = SnapshotFile,
 );
+
+/// A member as Raft's membership keeps it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its peer URLs, separated by commas.
+    pub addr: String,
+    /// It shall vote as soon as it has caught up; one that does vote already has this, too.
+    pub to_vote: bool,
+}
+
+impl Peer {
+    /// A member that votes.
+    pub fn voter(peer_urls: &[String]) -> Peer {
+        Peer {
+            addr: peer_urls.join(","),
+            to_vote: true,
+        }
+    }
+
+    /// Its peer URLs, one by one.
+    pub fn urls(&self) -> Vec<String> {
+        self.addr.split(',').map(str::to_owned).collect()
+    }
+}
 
 /// A position in the log, with the term and leader that wrote it.
 pub type LogId = openraft::LogId<u64>;
@@ -26,9 +49,9 @@ pub type Entry = openraft::Entry<TypeConfig>;
 /// The running Raft.
 pub type Raft = openraft::Raft<TypeConfig>;
 /// The members as of some entry.
-pub type StoredMembership = openraft::StoredMembership<u64, BasicNode>;
+pub type StoredMembership = openraft::StoredMembership<u64, Peer>;
 /// What a snapshot says of itself.
-pub type SnapshotMeta = openraft::SnapshotMeta<u64, BasicNode>;
+pub type SnapshotMeta = openraft::SnapshotMeta<u64, Peer>;
 /// A failure of log or state, as openraft carries it.
 pub type StorageError = openraft::StorageError<u64>;
 /// What is wrong with the storage.

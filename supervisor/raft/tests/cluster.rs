@@ -247,6 +247,11 @@ async fn keys_expire_on_every_node_and_watchers_are_told_in_order() {
     let mut cluster = Cluster::started(3, |_| {}).await;
     put(cluster.node(0), "/first", "v").await;
     let follower = cluster.follower().await;
+    // The leader acknowledged it; the follower may still be about to apply it.
+    until("the follower has the first key", || {
+        value(cluster.node(follower), "/first").is_some()
+    })
+    .await;
     let mut events = cluster.node(follower).events();
     let now_ms = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -317,6 +322,29 @@ async fn what_does_not_belong_together_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_lost_its_data_is_turned_away() {
+    let mut cluster = Cluster::started(3, |_| {}).await;
+    let wiped = cluster.follower().await;
+    let leader = cluster.leader().await;
+    until("all members have published themselves", || {
+        cluster
+            .node(leader)
+            .members()
+            .iter()
+            .all(|member| !member.name.is_empty())
+    })
+    .await;
+    cluster.stop(wiped).await;
+    std::fs::remove_dir_all(cluster.data_dir(wiped)).unwrap();
+    for _ in 0..2 {
+        let refused = cluster.start(wiped).await.unwrap_err();
+        assert!(matches!(refused, StartError::Wiped { .. }), "{refused}");
+    }
+    put(cluster.node(leader), "/k", "v").await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_reaches_the_leader_from_any_node() {
     let mut cluster = Cluster::started(3, |_| {}).await;
     let follower = cluster.follower().await;
@@ -339,7 +367,10 @@ async fn a_message_reaches_the_leader_from_any_node() {
         .await
         .unwrap_err();
     assert!(
-        matches!(missing, corten_raft::PeerError::Status { status: 404, .. }),
+        matches!(
+            missing,
+            corten_raft::PeerError::Asked(corten_raft::AskError::Status { status: 404, .. })
+        ),
         "{missing}"
     );
     tokio::time::timeout(Duration::from_secs(60), cluster.stop_all())

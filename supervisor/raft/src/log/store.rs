@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
-use openraft::{AnyError, LogState, OptionalSend, RaftLogReader};
+use openraft::{AnyError, EntryPayload, LogState, Membership, OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
 use super::recover;
 use super::shared::{self, Shared};
 use super::writer::{self, Op};
 use crate::StartError;
-use crate::types::{Entry, LogId, StorageError, StorageIOError, TypeConfig, Vote};
+use crate::types::{Entry, LogId, Peer, StorageError, StorageIOError, TypeConfig, Vote};
 
 /// How many bytes of entries one message to a follower carries.
 const MESSAGE_BYTES: usize = 4 << 20;
@@ -65,6 +65,37 @@ impl LogStore {
     /// The last purged entry.
     pub fn purged(&self) -> Option<LogId> {
         self.shared.lock().standing.purged
+    }
+
+    /// The last entry, or the last purged one when there is none.
+    pub fn last(&self) -> Option<LogId> {
+        self.shared.lock().last()
+    }
+
+    /// The members as of the log's last entry that changes them.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn last_membership(&self) -> io::Result<Option<Membership<u64, Peer>>> {
+        let entries = shared::read(&self.shared, 0, u64::MAX, usize::MAX)?;
+        Ok(entries.into_iter().rev().find_map(|entry| match entry.payload {
+            EntryPayload::Membership(members) => Some(members),
+            _ => None,
+        }))
+    }
+
+    /// Appends an entry and waits until it is on disk; for the time before Raft runs. Blocks.
+    ///
+    /// # Errors
+    /// When it leaves a hole or cannot be written.
+    pub fn append_now(&self, entry: Entry) -> io::Result<()> {
+        if !self.shared.lock().push(entry.clone(), None) {
+            return Err(io::Error::other("the entry would leave a hole in the log"));
+        }
+        let (tell, told) = oneshot::channel();
+        self.send(Op::AppendNow(Box::new(entry), tell))?;
+        told.blocking_recv()
+            .unwrap_or_else(|_| Err(io::Error::other("the log is closed")))
     }
 
     /// Has a writer that waits for room on a full disk give up, so that the node can stop.

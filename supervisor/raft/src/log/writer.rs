@@ -27,6 +27,8 @@ const ROUND_BYTES: usize = 8 << 20;
 /// Something to be written.
 pub(super) enum Op {
     Append(Vec<Entry>, LogFlushed<TypeConfig>),
+    /// An entry of our own, before Raft runs.
+    AppendNow(Box<Entry>, oneshot::Sender<io::Result<()>>),
     Vote(Vote, oneshot::Sender<io::Result<()>>),
     /// Not worth a sync: it only spares work at the next start.
     Committed(Option<LogId>),
@@ -119,6 +121,11 @@ impl Writer {
                     .try_for_each(|entry| self.gather_entry(round, entry));
                 round.waiting.push(Waiting::Append(flushed));
                 result
+            }
+            Op::AppendNow(entry, tell) => {
+                round.must_sync = true;
+                round.waiting.push(Waiting::Other(tell));
+                self.gather_entry(round, *entry)
             }
             Op::Vote(vote, tell) => {
                 round.must_sync = true;

@@ -1,15 +1,18 @@
 //! Asking a peer something over HTTP.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, header};
+use hyper::{HeaderMap, Method, Request, StatusCode, header};
 use hyper_util::client::legacy::Client as HyperClient;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::watch;
 
-use super::wire::{CLUSTER_HEADER, LONGEST_BODY};
+use super::wire::{CLUSTER_HEADER, LONGEST_BODY, MEMBER_HEADER};
+use crate::identity::Identity;
+use crate::tls::{ClientTls, Connector};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -19,8 +22,12 @@ const IDLE: Duration = Duration::from_secs(90);
 /// A pool of connections to all peers; clones share it.
 #[derive(Clone)]
 pub struct Client {
-    http: HyperClient<HttpConnector, Full<Bytes>>,
+    http: HyperClient<Connector, Full<Bytes>>,
     cluster: u64,
+    /// Who asks; `None` for a node that does not know yet.
+    member: Option<u64>,
+    /// Set once a peer has answered that this member was removed.
+    removed: Arc<watch::Sender<bool>>,
 }
 
 /// Why a peer did not answer.
@@ -55,16 +62,30 @@ pub enum AskError {
 }
 
 impl Client {
-    /// A client for the peers of `cluster`.
-    pub fn new(cluster: u64) -> Client {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT));
+    /// A client of nobody in particular, for a node that asks which cluster it is to join.
+    pub fn of_stranger(tls: Option<ClientTls>) -> Client {
+        Client::new(0, None, tls)
+    }
+
+    /// A member's client, and whether a peer has said that the member was removed. Peers with `https` URLs need `tls`.
+    pub fn of_member(identity: Identity, tls: Option<ClientTls>) -> (Client, watch::Receiver<bool>) {
+        let client = Client::new(identity.cluster, Some(identity.member), tls);
+        let removed = client.removed.subscribe();
+        (client, removed)
+    }
+
+    fn new(cluster: u64, member: Option<u64>, tls: Option<ClientTls>) -> Client {
+        let connector = Connector::new(CONNECT, tls);
         let http = HyperClient::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .build(connector);
-        Client { http, cluster }
+        Client {
+            http,
+            cluster,
+            member,
+            removed: Arc::default(),
+        }
     }
 
     /// Posts `body` to `path` at the first of a peer's URLs (comma-separated) that can be reached.
@@ -84,9 +105,9 @@ impl Client {
         };
         for base in urls.split(',').filter(|base| !base.is_empty()) {
             let url = format!("{}{path}", base.trim_end_matches('/'));
-            match tokio::time::timeout(timeout, self.post_one(&url, body.clone())).await {
+            match tokio::time::timeout(timeout, self.ask(Method::POST, &url, body.clone())).await {
                 Ok(Err(e @ AskError::Unreachable { .. })) => last = e,
-                Ok(answer) => return answer,
+                Ok(answer) => return answer.map(|(_, body)| body),
                 Err(_) => {
                     return Err(AskError::Broken {
                         url,
@@ -98,13 +119,37 @@ impl Client {
         Err(last)
     }
 
-    async fn post_one(&self, url: &str, body: Bytes) -> Result<Bytes, AskError> {
+    /// Gets `path` from one URL of a peer: headers and body.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn get(
+        &self,
+        base: &str,
+        path: &str,
+        timeout: Duration,
+    ) -> Result<(HeaderMap, Bytes), AskError> {
+        let url = format!("{}{path}", base.trim_end_matches('/'));
+        match tokio::time::timeout(timeout, self.ask(Method::GET, &url, Bytes::new())).await {
+            Ok(answer) => answer,
+            Err(_) => Err(AskError::Broken {
+                url,
+                cause: format!("no answer within {timeout:?}"),
+            }),
+        }
+    }
+
+    async fn ask(&self, method: Method, url: &str, body: Bytes) -> Result<(HeaderMap, Bytes), AskError> {
         let broken = |cause: String| AskError::Broken {
             url: url.to_owned(),
             cause,
         };
-        let request = Request::builder()
-            .method(Method::POST)
+        let mut request = Request::builder();
+        if let Some(member) = self.member {
+            request = request.header(MEMBER_HEADER, format!("{member:x}"));
+        }
+        let request = request
+            .method(method)
             .uri(url)
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .header(CLUSTER_HEADER, format!("{:x}", self.cluster))
@@ -125,13 +170,17 @@ impl Client {
                 false => broken(chain(&e)),
             })?;
         let status = answer.status();
-        let limited = Limited::new(answer.into_body(), LONGEST_BODY);
+        let (head, body) = answer.into_parts();
+        let limited = Limited::new(body, LONGEST_BODY);
         let body = limited
             .collect()
             .await
             .map_err(|e| broken(e.to_string()))?
             .to_bytes();
         if !status.is_success() {
+            if status == StatusCode::GONE {
+                self.removed.send_replace(true);
+            }
             let body = String::from_utf8_lossy(&body).trim().to_owned();
             return Err(AskError::Status {
                 url: url.to_owned(),
@@ -139,7 +188,7 @@ impl Client {
                 body,
             });
         }
-        Ok(body)
+        Ok((head.headers, body))
     }
 }
 

@@ -4,24 +4,29 @@
 //! machine every attempt could so end just before its answer; the request therefore runs on by itself to its own, longer
 //! end, and the next attempt finds the entries already written.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::AnyError;
 use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
     VoteRequest, VoteResponse,
 };
-use openraft::{AnyError, BasicNode};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::Semaphore;
 
 use super::client::{AskError, Client};
 use super::wire::{self, path};
-use crate::types::TypeConfig;
+use crate::types::{Peer, TypeConfig};
 
 /// How long a message runs at most, whatever openraft still wants of it.
 const LONGEST: Duration = Duration::from_secs(10);
+/// How many messages to one peer may be under way.
+const UNDER_WAY: usize = 4;
 /// The pause before an unreachable peer is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -29,32 +34,44 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub struct Network {
     client: Client,
+    silent: Silent,
 }
+
+/// Who left the last message unanswered, so that a change of that is said once.
+type Silent = Arc<Mutex<BTreeSet<u64>>>;
 
 /// The connection to one peer.
 pub struct Connection {
     client: Client,
     target: u64,
     urls: String,
+    silent: Silent,
+    /// Messages that still run although openraft has given them up.
+    under_way: Arc<Semaphore>,
 }
 
-type Failure<E> = RPCError<u64, BasicNode, RaftError<u64, E>>;
+type Failure<E> = RPCError<u64, Peer, RaftError<u64, E>>;
 
 impl Network {
     /// A network over `client`.
     pub fn new(client: Client) -> Network {
-        Network { client }
+        Network {
+            client,
+            silent: Silent::default(),
+        }
     }
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Connection;
 
-    async fn new_client(&mut self, target: u64, node: &BasicNode) -> Connection {
+    async fn new_client(&mut self, target: u64, node: &Peer) -> Connection {
         Connection {
             client: self.client.clone(),
             target,
             urls: node.addr.clone(),
+            silent: Arc::clone(&self.silent),
+            under_way: Arc::new(Semaphore::new(UNDER_WAY)),
         }
     }
 }
@@ -70,7 +87,15 @@ impl Connection {
         let odd = |cause: String| RPCError::Network(NetworkError::new(&AnyError::error(cause)));
         let body = Bytes::from(wire::encode(message).map_err(odd)?);
         let (client, urls) = (self.client.clone(), self.urls.clone());
-        let running = tokio::spawn(async move { client.post(&urls, path, body, timeout).await });
+        // Each holds its body: a peer that hangs must not cost more than these.
+        let Ok(place) = Arc::clone(&self.under_way).try_acquire_owned() else {
+            let busy = AnyError::error(format!("{UNDER_WAY} messages to {urls} wait for an answer"));
+            return Err(RPCError::Unreachable(Unreachable::new(&busy)));
+        };
+        let running = tokio::spawn(async move {
+            let _place = place;
+            client.post(&urls, path, body, timeout).await
+        });
         let answered = running
             .await
             .map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
@@ -85,13 +110,29 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Says when the peer stops answering and when it answers again.
+    fn note<E: std::error::Error>(&self, failure: Option<&Failure<E>>) {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure {
+            Some(failure) if silent.insert(self.target) => {
+                tracing::warn!("member {:x} does not answer: {failure}", self.target);
+            }
+            None if silent.remove(&self.target) => tracing::info!("member {:x} answers again", self.target),
+            _ => {}
+        }
+    }
+}
+
 impl RaftNetwork<TypeConfig> for Connection {
     async fn append_entries(
         &mut self,
         rpc: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, Failure<openraft::error::Infallible>> {
-        self.ask(path::APPEND, &rpc, LONGEST).await
+        let answer = self.ask(path::APPEND, &rpc, LONGEST).await;
+        self.note(answer.as_ref().err());
+        answer
     }
 
     async fn install_snapshot(

@@ -8,10 +8,12 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
+use corten_store::member;
 use serde::Serialize;
 
-use super::wire::{self, CLUSTER_HEADER, path};
+use super::wire::{self, CLUSTER_HEADER, MEMBER_HEADER, path};
+use crate::join;
 use crate::node::Inner;
 use crate::types::Batch;
 
@@ -23,8 +25,12 @@ pub(crate) fn router(node: Arc<Inner>) -> Router {
         .route(path::SNAPSHOT, post(snapshot))
         .route(path::PROPOSE, post(propose))
         .route(path::READ_INDEX, post(read_index))
+        .route(path::KNOWN, post(known))
+        .route(path::MEMBERS, post(change_members))
         .layer(middleware::from_fn_with_state(Arc::clone(&node), same_cluster))
         .layer(DefaultBodyLimit::max(wire::LONGEST_BODY))
+        // Who asks for these does not know the cluster yet.
+        .route(join::MEMBERS, get(members))
         .with_state(node)
 }
 
@@ -40,6 +46,16 @@ async fn same_cluster(State(node): State<Arc<Inner>>, request: Request, next: Ne
         let told = format!("this is cluster {ours}, the request is for cluster {theirs:?}\n");
         tracing::warn!(%theirs, %ours, "a peer of another cluster was refused: check the peer URLs");
         return (StatusCode::PRECONDITION_FAILED, told).into_response();
+    }
+    let sender = request
+        .headers()
+        .get(MEMBER_HEADER)
+        .and_then(|value| u64::from_str_radix(value.to_str().ok()?, 16).ok());
+    if let Some(sender) = sender
+        && node.has_removed(sender)
+    {
+        let told = format!("member {sender:x} was removed from cluster {ours}\n");
+        return (StatusCode::GONE, told).into_response();
     }
     next.run(request).await
 }
@@ -79,7 +95,37 @@ async fn snapshot(State(node): State<Arc<Inner>>, body: Bytes) -> Response {
 
 /// The body is the batch itself.
 async fn propose(State(node): State<Arc<Inner>>, body: Bytes) -> Response {
-    answer(&node.propose_as_leader(Batch(body)).await)
+    let batch = Batch(body);
+    // What cannot be decoded must not get into the log: no node could ever apply it.
+    if let Err(e) = batch.commands() {
+        return bad_request(format!("the proposal is not of this version: {e}"));
+    }
+    answer(&node.propose_as_leader(batch).await)
+}
+
+/// Whether a member has published itself, which it does once it has taken part.
+async fn known(State(node): State<Arc<Inner>>, body: Bytes) -> Response {
+    let member: u64 = match wire::decode(&body) {
+        Ok(member) => member,
+        Err(cause) => return bad_request(cause),
+    };
+    match node.state.read(|tx| member::members(tx)) {
+        Ok(members) => answer(&members.iter().any(|published| published.id == member)),
+        Err(fault) => (StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()).into_response(),
+    }
+}
+
+/// The cluster's members, as etcd tells its peers.
+async fn members(State(node): State<Arc<Inner>>) -> Response {
+    let cluster = format!("{:x}", node.identity.cluster);
+    ([(join::CLUSTER_ID, cluster)], axum::Json(join::members(&node))).into_response()
+}
+
+async fn change_members(State(node): State<Arc<Inner>>, body: Bytes) -> Response {
+    match wire::decode(&body) {
+        Ok(change) => answer(&node.change_members_as_leader(&change).await),
+        Err(cause) => bad_request(cause),
+    }
 }
 
 async fn read_index(State(node): State<Arc<Inner>>) -> Response {

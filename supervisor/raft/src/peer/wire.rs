@@ -20,7 +20,14 @@ pub mod path {
     pub const PROPOSE: &str = "/corten/raft/v1/propose";
     /// A follower asks up to where it must have applied to read what is current.
     pub const READ_INDEX: &str = "/corten/raft/v1/read-index";
+    /// A node with an empty data directory asks whether its member (a `u64`) has been here before.
+    pub const KNOWN: &str = "/corten/raft/v1/known";
+    /// A change of the members, for the leader.
+    pub const MEMBERS: &str = "/corten/raft/v1/members";
 }
+
+/// The header naming the sending member, lower-case hexadecimal; a node without an identity yet sends none.
+pub const MEMBER_HEADER: &str = "x-corten-member";
 
 /// The longest body a peer accepts, in bytes: entries of a few MiB, twice over.
 pub const LONGEST_BODY: usize = 64 << 20;

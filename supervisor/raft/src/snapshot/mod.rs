@@ -153,7 +153,44 @@ impl Snapshots {
     /// When state or file fail. The state and older snapshots are as before then.
     pub fn build(&self, state: &State) -> Result<Snapshot<TypeConfig>, SnapshotError> {
         let unfinished = self.dir.join("building.tmp");
-        let (meta, rows) = state.read(|tx| {
+        let (meta, rows) = self.write_state(&unfinished, state)?;
+        let path = self.path_for(meta.last_log_id);
+        let named = std::fs::rename(&unfinished, &path).and_then(|()| sync_dir(&self.dir));
+        named.map_err(|source| SnapshotError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        tracing::info!(file = %path.display(), rows, "snapshot built");
+        self.remove_older_than(&path);
+        let file = SnapshotFile::open(&path).map_err(|source| SnapshotError::Io { path, source })?;
+        Ok(Snapshot {
+            meta,
+            snapshot: Box::new(file),
+        })
+    }
+
+    /// Writes the present state as a snapshot into a file without a name, which lasts as long as it is open; open at its
+    /// begin. For an operator's backup: what Raft keeps is not touched.
+    ///
+    /// # Errors
+    /// When state or file fail.
+    pub fn export(&self, state: &State) -> Result<File, SnapshotError> {
+        let number = self.received.fetch_add(1, Ordering::Relaxed);
+        let path = self.dir.join(format!("export-{number}.tmp"));
+        let written = self.write_state(&path, state);
+        let failed = |source| SnapshotError::Io {
+            path: path.clone(),
+            source,
+        };
+        let file = File::open(&path).map_err(failed);
+        let removed = std::fs::remove_file(&path).map_err(failed);
+        written?;
+        removed?;
+        file
+    }
+
+    fn write_state(&self, path: &Path, state: &State) -> Result<(SnapshotMeta, u64), SnapshotError> {
+        state.read(|tx| {
             let standing = state::standing_of(tx)?;
             let meta = SnapshotMeta {
                 last_log_id: standing.applied,
@@ -163,21 +200,8 @@ impl Snapshots {
                 last_membership: standing.members,
             };
             // A file's failure leaves the transaction, so it is carried out as a value.
-            Ok(self.write(&unfinished, &meta, tx).map(|rows| (meta, rows)))
-        })??;
-        let path = self.path_for(meta.last_log_id);
-        let named = std::fs::rename(&unfinished, &path).and_then(|()| sync_dir(&self.dir));
-        named.map_err(|source| SnapshotError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        tracing::info!(file = %path.display(), rows, "snapshot built");
-        self.remove_all_but(&path);
-        let file = SnapshotFile::open(&path).map_err(|source| SnapshotError::Io { path, source })?;
-        Ok(Snapshot {
-            meta,
-            snapshot: Box::new(file),
-        })
+            Ok(self.write(path, &meta, tx).map(|rows| (meta, rows)))
+        })?
     }
 
     fn write(&self, path: &Path, meta: &SnapshotMeta, tx: &state::ReadTx<'_>) -> Result<u64, SnapshotError> {
@@ -259,7 +283,7 @@ impl Snapshots {
             source,
         })?;
         self.load(state, &path)?;
-        self.remove_all_but(&path);
+        self.remove_older_than(&path);
         Ok(())
     }
 
@@ -331,13 +355,14 @@ impl Snapshots {
         Ok(())
     }
 
-    fn remove_all_but(&self, kept: &Path) {
+    /// Names sort by the index they reach; a newer one may have been installed while this one was built.
+    fn remove_older_than(&self, kept: &Path) {
         let Ok(entries) = std::fs::read_dir(&self.dir) else {
             return;
         };
         for path in entries.flatten().map(|entry| entry.path()) {
-            let is_other = path.extension().is_some_and(|ending| ending == "snap") && path != kept;
-            if is_other && let Err(e) = std::fs::remove_file(&path) {
+            let is_older = path.extension().is_some_and(|ending| ending == "snap") && path.as_path() < kept;
+            if is_older && let Err(e) = std::fs::remove_file(&path) {
                 tracing::warn!(file = %path.display(), error = %e, "an old snapshot stays");
             }
         }

@@ -19,7 +19,7 @@ pub use tx::ReadTx;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corten_store::StoreFault;
 use corten_store::tables::{KeyRange, Table};
@@ -27,8 +27,8 @@ use heed::types::Bytes;
 use heed::{CommitOrAbort, Env, WithoutTls};
 use serde::de::DeserializeOwned;
 
-use crate::StartError;
 use crate::types::{LogId, SnapshotMeta, StoredMembership};
+use crate::{StartError, StateSize};
 use tx::{Db, Tables, WriteTx, fault};
 
 const APPLIED: &[u8] = b"applied";
@@ -119,6 +119,25 @@ impl State {
         })
     }
 
+    /// How much room the state takes.
+    ///
+    /// # Errors
+    /// When the state is closed or fails.
+    pub fn size(&self) -> Result<StateSize, StoreFault> {
+        let opened = self.opened()?;
+        let txn = opened.env.read_txn().map_err(fault)?;
+        let mut in_use = 0;
+        for table in opened.tables.tables.iter().chain([&opened.tables.raft]) {
+            let stat = table.stat(&txn).map_err(fault)?;
+            let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
+            in_use += pages as u64 * u64::from(stat.page_size);
+        }
+        Ok(StateSize {
+            on_disk: opened.env.real_disk_size().map_err(fault)?,
+            in_use,
+        })
+    }
+
     /// Runs `f` in one write transaction and commits it, unless `f` fails.
     fn write<T>(&self, f: impl FnOnce(&mut WriteTx<'_>) -> Result<T, StoreFault>) -> Result<T, StoreFault> {
         let opened = self.opened()?;
@@ -161,6 +180,17 @@ impl State {
     pub fn close(&self) {
         let opened = self.opened.write().unwrap_or_else(PoisonError::into_inner).take();
         let Some(opened) = opened else { return };
+        // Raft's worker ends after Raft itself; what it still commits must not come after "clean".
+        let begun = Instant::now();
+        while Arc::strong_count(&opened) > 1 {
+            if begun.elapsed() > Duration::from_secs(10) {
+                tracing::warn!(
+                    "somebody still holds the state open: the next start after a reboot makes it anew"
+                );
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let synced = opened.env.force_sync().map_err(std::io::Error::other);
         if let Err(e) = synced.and_then(|()| marker::mark_clean(&self.mark)) {
             tracing::warn!(error = %e, "the state could not be synced: the next start after a reboot makes it anew");

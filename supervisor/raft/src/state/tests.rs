@@ -1,12 +1,14 @@
 //! The heed state against its in-memory twin: the same commands, the same outcomes, the same rows; and through a snapshot.
 #![allow(clippy::unwrap_used)]
 
+use bytes::Bytes;
 use corten_spec::fleet::{JobState, UnitState};
 use corten_spec::machine::{Machine as FleetMachine, MachineId};
 use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
 use corten_store::fleet::{self, Decision};
 use corten_store::keys::{Compare, Op, Write};
+use corten_store::kv;
 use corten_store::memory::Memory;
 use corten_store::tables::Table;
 use corten_store::{Command, apply};
@@ -107,8 +109,25 @@ fn fleet_command() -> impl Strategy<Value = fleet::Command> {
     ]
 }
 
+fn kv_command() -> impl Strategy<Value = kv::Command> {
+    let key = || prop_oneof!["[ab]".prop_map(Bytes::from), "x{400}[ab]".prop_map(Bytes::from)];
+    let end = prop_oneof![Just(Bytes::new()), Just(Bytes::from_static(b"\0"))];
+    prop_oneof![
+        6 => (key(), 0..3i64).prop_map(|(key, lease)| {
+            kv::Command::Put(kv::Put { key, value: Bytes::from_static(b"v"), lease, ..kv::Put::default() })
+        }),
+        2 => (key(), end).prop_map(|(key, range_end)| {
+            kv::Command::DeleteRange(kv::DeleteRange { key, range_end, prev_kv: true })
+        }),
+        1 => (0..30i64).prop_map(|revision| kv::Command::Compact { revision }),
+        1 => (1..3i64).prop_map(|id| kv::Command::LeaseGrant { id, ttl_s: 60 }),
+        1 => (1..3i64).prop_map(|id| kv::Command::LeaseRevoke { id }),
+    ]
+}
+
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
+        6 => kv_command().prop_map(Command::Kv),
         6 => (key(), op(), 0u64..50).prop_map(|(key, op, now_ms)| Command::Keys(Write { key, op, now_ms })),
         1 => (0u64..50).prop_map(|now_ms| Command::ExpireKeys { now_ms }),
         3 => fleet_command().prop_map(Command::Fleet),

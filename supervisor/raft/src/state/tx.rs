@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use corten_store::StoreFault;
 use corten_store::tables::{KeyRange, Read, Table, Visit, Write};
 use heed::types::Bytes;
-use heed::{Database, RoTxn, RwTxn, WithoutTls};
+use heed::{Database, PutFlags, RoTxn, RwTxn, WithoutTls};
 
 /// A table on disk.
 pub(super) type Db = Database<'static, Bytes, Bytes>;
@@ -90,6 +90,14 @@ impl Write for WriteTx<'_> {
         self.tables
             .of(table)
             .put(&mut self.txn, key, value)
+            .map_err(fault)
+    }
+
+    /// LMDB then fills pages to the end instead of splitting them in halves.
+    fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreFault> {
+        self.tables
+            .of(table)
+            .put_with_flags(&mut self.txn, PutFlags::APPEND, key, value)
             .map_err(fault)
     }
 

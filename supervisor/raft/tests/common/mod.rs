@@ -73,7 +73,26 @@ impl Cluster {
     }
 
     pub async fn start(&mut self, at: usize) -> Result<(), StartError> {
-        let node = Node::start(self.config(at)).await?;
+        self.start_with(at, self.config(at)).await
+    }
+
+    /// Starts a member of a cluster that begins with the first `size` members only.
+    pub async fn start_of(&mut self, at: usize, size: usize) {
+        let mut config = self.config(at);
+        config.initial_cluster.truncate(size);
+        self.start_with(at, config).await.unwrap();
+    }
+
+    /// Starts a member that has been added to the running cluster as its last.
+    pub async fn join(&mut self, at: usize) {
+        let mut config = self.config(at);
+        config.initial_cluster.truncate(at + 1);
+        config.existing = true;
+        self.start_with(at, config).await.unwrap();
+    }
+
+    async fn start_with(&mut self, at: usize, config: Config) -> Result<(), StartError> {
+        let node = Node::start(config).await?;
         let listener = TcpListener::bind(self.addresses[at]).await.unwrap();
         let router = node.peer_router();
         self.servers[at] = Some(tokio::spawn(async move {

@@ -1,0 +1,136 @@
+//! Members come, go, move and are promoted while clients write.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Cluster, put, put_stubbornly, until, value};
+use corten_raft::{MemberChange, MemberError, new_member_id};
+
+/// The id of the member at a place, once it runs.
+fn id(cluster: &Cluster, at: usize) -> u64 {
+    cluster.node(at).status().member_id
+}
+
+fn is_voter(cluster: &Cluster, by: usize, id: u64) -> bool {
+    cluster
+        .node(by)
+        .members()
+        .iter()
+        .any(|member| member.id == id && !member.learner)
+}
+
+/// Adds the member at `at` through any node, and starts it.
+async fn add(cluster: &mut Cluster, at: usize, learner: bool) -> u64 {
+    let peer_urls = vec![format!("http://{}", cluster.addresses[at])];
+    let id = new_member_id(&peer_urls, "etcd-cluster", at as u64);
+    let change = MemberChange::Add {
+        id,
+        peer_urls,
+        learner,
+    };
+    cluster.node(0).change_members(change).await.unwrap();
+    cluster.join(at).await;
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_becomes_three_without_a_pause_and_two_again() {
+    let mut cluster = Cluster::new(3, |_| {}).await;
+    cluster.start_of(0, 1).await;
+    put(cluster.node(0), "/before", "v").await;
+    let peer_urls = vec![format!("http://{}", cluster.addresses[1])];
+    let second = new_member_id(&peer_urls, "etcd-cluster", 1);
+    let change = MemberChange::Add {
+        id: second,
+        peer_urls,
+        learner: false,
+    };
+    cluster.node(0).change_members(change.clone()).await.unwrap();
+    put(cluster.node(0), "/not-started-yet", "v").await;
+    assert_eq!(
+        cluster.node(0).change_members(change).await,
+        Err(MemberError::IdExists)
+    );
+    cluster.join(1).await;
+    until("the second votes", || is_voter(&cluster, 0, second)).await;
+    let third = add(&mut cluster, 2, false).await;
+    until("the third votes", || is_voter(&cluster, 0, third)).await;
+    for at in 0..3 {
+        put_stubbornly(cluster.node(at), &format!("/by-{at}"), "v").await;
+    }
+    until("the third has what was there before it", || {
+        value(cluster.node(2), "/before").is_some() && value(cluster.node(2), "/by-1").is_some()
+    })
+    .await;
+    let gone = cluster.node(2).clone();
+    let remove = MemberChange::Remove { id: third };
+    cluster.node(1).change_members(remove.clone()).await.unwrap();
+    assert_eq!(
+        cluster.node(0).change_members(remove).await,
+        Err(MemberError::Removed)
+    );
+    let why = tokio::time::timeout(common::PATIENCE, gone.failed())
+        .await
+        .unwrap();
+    assert!(why.contains("permanently removed"), "{why}");
+    assert_eq!(cluster.node(0).members().len(), 2);
+    put_stubbornly(cluster.node(0), "/after", "v").await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_stays_one_until_it_is_promoted() {
+    let mut cluster = Cluster::new(2, |_| {}).await;
+    cluster.start_of(0, 1).await;
+    put(cluster.node(0), "/k", "v").await;
+    let learner = add(&mut cluster, 1, true).await;
+    until("the learner follows", || value(cluster.node(1), "/k").is_some()).await;
+    assert!(!is_voter(&cluster, 0, learner));
+    let promote = MemberChange::Promote { id: learner };
+    cluster.node(1).change_members(promote.clone()).await.unwrap();
+    until("it votes", || is_voter(&cluster, 0, learner)).await;
+    assert_eq!(
+        cluster.node(0).change_members(promote).await,
+        Err(MemberError::NotLearner)
+    );
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_can_be_removed_and_the_living_not_below_a_majority() {
+    let mut cluster = Cluster::started(3, |_| {}).await;
+    put(cluster.node(0), "/k", "v").await;
+    let leader = cluster.leader().await;
+    let others: Vec<usize> = (0..3).filter(|at| *at != leader).collect();
+    let asks = cluster.node(others[0]).clone();
+    let unknown = asks.change_members(MemberChange::Remove { id: 77 }).await;
+    assert_eq!(unknown, Err(MemberError::NotFound));
+    let taken = MemberChange::Update {
+        id: id(&cluster, others[0]),
+        peer_urls: vec![format!("http://{}", cluster.addresses[others[1]])],
+    };
+    assert_eq!(asks.change_members(taken).await, Err(MemberError::PeerUrlExists));
+
+    let down = id(&cluster, others[1]);
+    cluster.stop(others[1]).await;
+    let alive = id(&cluster, others[0]);
+    assert_eq!(
+        asks.change_members(MemberChange::Remove { id: alive }).await,
+        Err(MemberError::TooFewAlive)
+    );
+    asks.change_members(MemberChange::Remove { id: down })
+        .await
+        .unwrap();
+    put_stubbornly(&asks, "/two-left", "v").await;
+
+    let remove = MemberChange::Remove {
+        id: id(&cluster, leader),
+    };
+    asks.change_members(remove).await.unwrap();
+    until("the last one leads alone", || {
+        asks.status().leader_id == alive && asks.members().len() == 1
+    })
+    .await;
+    put_stubbornly(&asks, "/one-left", "v").await;
+    cluster.stop_all().await;
+}
