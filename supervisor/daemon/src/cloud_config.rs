@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use corten_spec::cloud_config::{cmdline, encoding, user_data};
+use corten_spec::cloud_config::{cmdline, encoding};
 
 mod accounts;
 mod commands;
@@ -22,6 +22,7 @@ mod facts;
 mod fetch;
 mod files;
 mod iso9660;
+mod options;
 mod pass;
 mod say;
 mod sources;
@@ -111,7 +112,7 @@ fn validate(file: &Path) -> ExitCode {
         .and_then(|bytes| String::from_utf8(bytes).map_err(|e| format!("not UTF-8: {e}")));
     match text {
         Ok(text) => {
-            let report = user_data::report(&text);
+            let report = options::report(&text);
             print!("{report}");
             if report.entries.is_empty() {
                 ExitCode::SUCCESS

@@ -5,14 +5,17 @@
 //! what systemd is asked to do `corten-agent`'s decision.
 
 pub mod agent;
+pub mod bootstrap;
 pub mod cloud_config;
 pub mod cluster;
 pub mod etcd;
+pub mod etcd_program;
 pub mod fleet;
 pub mod http;
 pub mod identity;
 pub mod journal;
 pub mod listeners;
+pub mod member;
 pub mod notify;
 pub mod pulse;
 pub mod run;
@@ -23,4 +26,5 @@ pub mod supervisor;
 pub mod systemd;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 mod watching;

@@ -47,7 +47,7 @@ impl Notifier {
 
     /// Shutting down on purpose.
     pub fn stopping(&self) {
-        self.send("STOPPING=1\nSTATUS=stopping; the units keep running\n");
+        self.send("STOPPING=1\nSTATUS=stopping\n");
     }
 
     /// Every loop of the supervisor moves.

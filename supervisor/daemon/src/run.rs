@@ -99,7 +99,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let listeners = Listeners::open(&settings).await?;
     let mut supervisor =
         Supervisor::start(&settings, listeners, SystemBus::default(), rand::random()).await?;
-    tracing::info!(member = settings.etcd.name, data = %settings.etcd.data_dir.display(), "started");
+    tracing::info!(
+        "member {} started with its data in {}",
+        settings.etcd.name,
+        settings.etcd.data_dir.display()
+    );
     let watching = tell_systemd(&notifier, &supervisor, &settings);
     let ended = tokio::select! {
         _ = terminate.recv() => None,

@@ -3,7 +3,11 @@
 //! ```text
 //! /run/fleet/units/web.service            the unit file systemd is given
 //! /run/fleet/units/.launched/web.service  empty: we asked systemd to start it, and not to stop it since
+//! /run/fleet/units/.unread/web.service    empty: systemd has not read the file yet
 //! ```
+//!
+//! The danger is a supervisor killed between writing a file and systemd's reading it: were the file taken for a loaded unit,
+//! nobody would ever load it. The mark is made before the file, and a file that still has one is not read but written anew.
 //!
 //! Both lie on tmpfs: they outlive the supervisor and end with the boot, as the units themselves do. A file is written
 //! whole or not at all (to a temporary name, then renamed).
@@ -34,6 +38,7 @@ pub struct FolderError {
 pub struct Folder {
     units: PathBuf,
     launched: PathBuf,
+    unread: PathBuf,
 }
 
 impl Folder {
@@ -43,10 +48,14 @@ impl Folder {
     /// When it cannot be made.
     pub fn open(units: &Path) -> Result<Folder, FolderError> {
         let launched = units.join(".launched");
-        at(&launched, "make the folder", std::fs::create_dir_all(&launched))?;
+        let unread = units.join(".unread");
+        for folder in [&launched, &unread] {
+            at(folder, "make the folder", std::fs::create_dir_all(folder))?;
+        }
         Ok(Folder {
             units: units.to_owned(),
             launched,
+            unread,
         })
     }
 
@@ -55,7 +64,7 @@ impl Folder {
         self.units.join(unit.as_str())
     }
 
-    /// Everything there. A file that is no unit file is left alone and reported.
+    /// Everything there that systemd has read. A file that is no unit file is left alone and reported.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -70,6 +79,9 @@ impl Folder {
             else {
                 continue;
             };
+            if self.unread.join(name.as_str()).exists() {
+                continue;
+            }
             let text = at(
                 &entry.path(),
                 "read the unit file",
@@ -91,7 +103,7 @@ impl Folder {
         }
     }
 
-    /// Writes a unit's file; returns what is there then.
+    /// Writes a unit's file, which systemd has not read yet; returns what is there then.
     ///
     /// # Errors
     /// When the text is no unit file or cannot be written.
@@ -100,9 +112,20 @@ impl Folder {
         let parsed = UnitFile::parse(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
         let file = at(&path, "write the unit file", parsed)?;
         let new = self.launched.join(format!("{unit}.new"));
+        let mark = self.unread.join(unit.as_str());
+        at(&mark, "mark the unit as unread", std::fs::write(&mark, ""))?;
         at(&new, "write the unit file", std::fs::write(&new, text))?;
         at(&path, "put the unit file in place", std::fs::rename(&new, &path))?;
         Ok(self.on_disk(unit, &file))
+    }
+
+    /// Remembers that systemd has read a unit's file.
+    ///
+    /// # Errors
+    /// When the mark cannot be removed.
+    pub fn mark_read(&self, unit: &UnitName) -> Result<(), FolderError> {
+        let mark = self.unread.join(unit.as_str());
+        at(&mark, "mark the unit as read", gone(std::fs::remove_file(&mark)))
     }
 
     /// Removes a unit's file, and that it was launched.
@@ -112,7 +135,8 @@ impl Folder {
     pub fn remove(&self, unit: &UnitName) -> Result<(), FolderError> {
         self.mark_launched(unit, false)?;
         let path = self.path(unit);
-        at(&path, "remove the unit file", gone(std::fs::remove_file(&path)))
+        at(&path, "remove the unit file", gone(std::fs::remove_file(&path)))?;
+        self.mark_read(unit)
     }
 
     /// Remembers whether a unit was started by us.
@@ -161,6 +185,8 @@ mod tests {
         let name = UnitName::parse("a.service").unwrap();
         let written = folder.write(&name, "[Service]\nExecStart=/bin/true\n").unwrap();
         assert!(!written.launched);
+        assert!(folder.read().unwrap().is_empty(), "systemd has not read it");
+        folder.mark_read(&name).unwrap();
         folder.mark_launched(&name, true).unwrap();
         let read = folder.read().unwrap();
         assert_eq!(read.len(), 1);

@@ -34,7 +34,7 @@ use crate::stop::Stop;
 use crate::systemd::{Changed, Systemd, SystemdError};
 use folder::Folder;
 use interest::Interest;
-use perform::{Failures, perform};
+use perform::{Failures, Performer};
 
 /// Between two attempts to reach systemd or the cluster.
 const RETRY: Duration = Duration::from_secs(1);
@@ -104,7 +104,7 @@ impl<S: Systemd> Agent<S> {
         };
         loop {
             pulse.beat();
-            let wait = self.turn(look).await;
+            let wait = self.turn(look, pulse).await;
             look = self.wait(&mut events, wait, pulse).await;
         }
     }
@@ -127,14 +127,15 @@ impl<S: Systemd> Agent<S> {
     }
 
     /// Looks, acts and reports once; returns how long to wait unless something changes.
-    async fn turn(&mut self, look: Look) -> Duration {
-        if look.store
+    async fn turn(&mut self, look: Look, pulse: &Pulse) -> Duration {
+        if (look.store || self.stale)
             && let Err(fault) = self.interest.read_all(&self.node)
         {
             tracing::error!(%fault, "the store cannot be read");
             self.stale = true;
             return RETRY;
         }
+        self.stale = false;
         if let Err(error) = self.observe(&look.units).await {
             tracing::error!("{error}");
             return RETRY;
@@ -143,23 +144,24 @@ impl<S: Systemd> Agent<S> {
         let wanted = desired(&self.interest.machine, self.interest.units.values());
         let actions = self.failures.without(reconcile(&wanted, &self.observed()), now);
         if !actions.is_empty() {
-            perform(
-                &self.systemd,
-                &self.folder,
-                &mut self.disk,
-                &mut self.failures,
-                &actions,
-            )
-            .await;
+            let mut performer = Performer {
+                systemd: &self.systemd,
+                folder: &self.folder,
+                disk: &mut self.disk,
+                failures: &mut self.failures,
+            };
+            performer.perform(&actions, pulse).await;
             let touched = actions
                 .iter()
                 .filter_map(|action| action.unit())
                 .map(ToString::to_string)
                 .collect();
+            pulse.beat();
             if let Err(error) = self.observe(&Changed::Units(touched)).await {
                 tracing::error!("{error}");
             }
         }
+        pulse.beat();
         let again = self.report().await;
         let retry = self
             .failures
@@ -258,7 +260,7 @@ impl<S: Systemd> Agent<S> {
             let left = until.map_or(BEAT, |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Look {
-                    store: std::mem::take(&mut self.stale),
+                    store: false,
                     units: Changed::Everything,
                 };
             }

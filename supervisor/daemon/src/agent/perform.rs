@@ -8,6 +8,7 @@ use corten_agent::{Action, OnDisk};
 use corten_spec::unit_name::UnitName;
 
 use super::folder::{Folder, FolderError};
+use crate::pulse::Pulse;
 use crate::systemd::{Systemd, SystemdError};
 
 /// The first pause after a failure; it doubles from there.
@@ -66,112 +67,114 @@ impl Failures {
     }
 }
 
-/// Performs a list in its order; `disk` is kept as the folder is.
-pub async fn perform<S: Systemd>(
-    systemd: &S,
-    folder: &Folder,
-    disk: &mut BTreeMap<UnitName, OnDisk>,
-    failures: &mut Failures,
-    actions: &[Action],
-) {
-    let mut dropped: BTreeSet<UnitName> = BTreeSet::new();
-    for action in actions {
-        if action.unit().is_some_and(|unit| dropped.contains(unit)) {
-            continue;
-        }
-        match one(systemd, folder, disk, action).await {
-            Ok(()) => {}
-            Err(error) => match action.unit() {
+/// What is asked, and what is known of it.
+pub struct Performer<'a, S> {
+    /// Who is asked.
+    pub systemd: &'a S,
+    /// Where unit files lie.
+    pub folder: &'a Folder,
+    /// What the folder holds and systemd has read.
+    pub disk: &'a mut BTreeMap<UnitName, OnDisk>,
+    /// What failed before, and now.
+    pub failures: &'a mut Failures,
+}
+
+impl<S: Systemd> Performer<'_, S> {
+    /// Performs a list in its order.
+    pub async fn perform(&mut self, actions: &[Action], pulse: &Pulse) {
+        let all: BTreeSet<&UnitName> = actions.iter().filter_map(Action::unit).collect();
+        let mut dropped: BTreeSet<&UnitName> = BTreeSet::new();
+        // Written, and no unit of ours before systemd has read it: whatever fails until then is begun anew with the file.
+        let mut unread: BTreeMap<UnitName, OnDisk> = BTreeMap::new();
+        for action in actions {
+            pulse.beat();
+            if action.unit().is_some_and(|unit| dropped.contains(unit)) {
+                continue;
+            }
+            let Err(error) = self.one(action, &mut unread).await else {
+                continue;
+            };
+            match action.unit() {
                 Some(unit) => {
                     tracing::error!(%unit, "{error}: trying again later");
-                    failures.failed(unit, Instant::now());
-                    dropped.insert(unit.clone());
+                    dropped.insert(unit);
                 }
                 None => {
                     tracing::error!("{error}: nothing is started from files systemd has not read");
-                    let now = Instant::now();
-                    let all: BTreeSet<&UnitName> = actions.iter().filter_map(Action::unit).collect();
-                    all.into_iter().for_each(|unit| failures.failed(unit, now));
-                    return;
+                    dropped.clone_from(&all);
                 }
-            },
+            }
+            unread.retain(|unit, _| !dropped.contains(unit));
+        }
+        let now = Instant::now();
+        for unit in all {
+            if dropped.contains(unit) {
+                self.failures.failed(unit, now);
+            } else {
+                self.failures.worked(unit);
+            }
         }
     }
-    let all: BTreeSet<&UnitName> = actions.iter().filter_map(Action::unit).collect();
-    all.into_iter()
-        .filter(|unit| !dropped.contains(*unit))
-        .for_each(|unit| failures.worked(unit));
-}
 
-async fn one<S: Systemd>(
-    systemd: &S,
-    folder: &Folder,
-    disk: &mut BTreeMap<UnitName, OnDisk>,
-    action: &Action,
-) -> Result<(), ActionError> {
-    tracing::info!(
-        action = describe(action),
-        unit = action.unit().map(UnitName::as_str),
-        "systemd is asked"
-    );
-    match action {
-        Action::Stop(unit) => {
-            unless_unknown(systemd.stop(unit.as_str()).await)?;
-            folder.mark_launched(unit, false)?;
-            disk.entry(unit.clone())
-                .and_modify(|on_disk| on_disk.launched = false);
+    async fn one(
+        &mut self,
+        action: &Action,
+        unread: &mut BTreeMap<UnitName, OnDisk>,
+    ) -> Result<(), ActionError> {
+        let Performer { systemd, folder, .. } = self;
+        tracing::info!(
+            "{} {}",
+            describe(action),
+            action.unit().map_or("", UnitName::as_str)
+        );
+        match action {
+            Action::Stop(unit) => {
+                unless_unknown(systemd.stop(unit.as_str()).await)?;
+                self.mark_launched(unit, false)?;
+            }
+            Action::Disable(unit) => unless_unknown(systemd.disable(unit.as_str()).await)?,
+            Action::ResetFailed(unit) => unless_unknown(systemd.reset_failed(unit.as_str()).await)?,
+            Action::Remove(unit) => {
+                folder.remove(unit)?;
+                self.disk.remove(unit);
+            }
+            Action::Write { unit, text } => {
+                unread.insert(unit.clone(), folder.write(unit, text)?);
+            }
+            Action::Link(unit) => systemd.link(&folder.path(unit)).await?,
+            Action::Enable(unit) => systemd.enable(unit.as_str()).await?,
+            Action::DaemonReload => {
+                systemd.reload().await?;
+                for (unit, on_disk) in std::mem::take(unread) {
+                    self.folder.mark_read(&unit)?;
+                    self.disk.insert(unit, on_disk);
+                }
+            }
+            Action::Start(unit) => self.start(unit).await?,
         }
-        Action::Disable(unit) => unless_unknown(systemd.disable(unit.as_str()).await)?,
-        Action::ResetFailed(unit) => unless_unknown(systemd.reset_failed(unit.as_str()).await)?,
-        Action::Remove(unit) => {
-            folder.remove(unit)?;
-            disk.remove(unit);
-        }
-        Action::Write { unit, text } => {
-            let on_disk = folder.write(unit, text)?;
-            disk.insert(unit.clone(), on_disk);
-        }
-        Action::Link(unit) => linked(systemd, folder, disk, unit).await?,
-        Action::Enable(unit) => systemd.enable(unit.as_str()).await?,
-        Action::DaemonReload => systemd.reload().await?,
-        Action::Start(unit) => start(systemd, folder, disk, unit).await?,
+        Ok(())
     }
-    Ok(())
-}
 
-/// A file systemd would not take is none of ours: were it left, it would count as loaded.
-async fn linked<S: Systemd>(
-    systemd: &S,
-    folder: &Folder,
-    disk: &mut BTreeMap<UnitName, OnDisk>,
-    unit: &UnitName,
-) -> Result<(), ActionError> {
-    if let Err(error) = systemd.link(&folder.path(unit)).await {
-        folder.remove(unit)?;
-        disk.remove(unit);
-        return Err(error.into());
+    /// The unit counts as launched whatever systemd answers, unless it never heard the question.
+    async fn start(&mut self, unit: &UnitName) -> Result<(), ActionError> {
+        let answer = self.systemd.start(unit.as_str()).await;
+        if let Err(error @ SystemdError::Unreachable(_)) = answer {
+            return Err(error.into());
+        }
+        self.mark_launched(unit, true)?;
+        if let Err(error) = answer {
+            tracing::error!(%unit, "{error}");
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-/// The unit counts as launched whatever systemd answers, unless it never heard the question.
-async fn start<S: Systemd>(
-    systemd: &S,
-    folder: &Folder,
-    disk: &mut BTreeMap<UnitName, OnDisk>,
-    unit: &UnitName,
-) -> Result<(), ActionError> {
-    let answer = systemd.start(unit.as_str()).await;
-    if let Err(error @ SystemdError::Unreachable(_)) = answer {
-        return Err(error.into());
+    fn mark_launched(&mut self, unit: &UnitName, launched: bool) -> Result<(), FolderError> {
+        self.folder.mark_launched(unit, launched)?;
+        if let Some(on_disk) = self.disk.get_mut(unit) {
+            on_disk.launched = launched;
+        }
+        Ok(())
     }
-    folder.mark_launched(unit, true)?;
-    disk.entry(unit.clone())
-        .and_modify(|on_disk| on_disk.launched = true);
-    if let Err(error) = answer {
-        tracing::error!(%unit, "{error}");
-    }
-    Ok(())
 }
 
 /// What systemd does not know is stopped, disabled and not failed.

@@ -1,6 +1,7 @@
 //! Messages, one per line. Under systemd they carry the journal's priority (`<3>`, sd-daemon(3)); on a terminal a word.
 
 use std::cell::RefCell;
+use std::io::Write;
 
 use corten_spec::cloud_config::report::{Entry, Severity};
 
@@ -63,11 +64,23 @@ impl Say {
         };
         for line in message.lines() {
             match &self.to {
-                To::Journal => eprintln!("<{priority}>{line}"),
+                To::Journal => {
+                    eprintln!("<{priority}>{line}");
+                    if severity == Severity::Error {
+                        on_the_console(line);
+                    }
+                }
                 To::Terminal => eprintln!("{severity}: {line}"),
                 To::List(list) => list.borrow_mut().push(format!("{severity}: {line}")),
             }
         }
+    }
+}
+
+/// A machine whose cloud-config could not be read may let nobody in to read the journal.
+fn on_the_console(line: &str) {
+    if let Ok(mut console) = std::fs::OpenOptions::new().write(true).open("/dev/console") {
+        let _ = write!(console, "cloud-config: {line}\r\n");
     }
 }
 

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
@@ -67,8 +68,11 @@ pub fn router(register: Register) -> Router {
 
 async fn take(
     State(register): State<Register>,
-    Json(beat): Json<Beat>,
+    beat: Bytes,
 ) -> Result<Json<Heard>, (StatusCode, &'static str)> {
+    // Peers post octets whatever they mean, so the extractor that wants JSON's media type would refuse every beat.
+    let beat =
+        serde_json::from_slice(&beat).map_err(|_| (StatusCode::BAD_REQUEST, "this is no heartbeat\n"))?;
     register
         .beat(&beat)
         .map(Json)

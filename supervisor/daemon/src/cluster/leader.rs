@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use corten_raft::{AppliedBatch, Leader, Node};
 use corten_schedule::{ClusterView, Policy, plan};
-use corten_store::fleet::{Command, Decision, MachineRecord};
+use corten_store::fleet::{Command, MachineRecord};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
@@ -20,6 +20,8 @@ use crate::stop::Stop;
 
 /// How long the cluster may take to prove its quorum before a lease that ran out is believed.
 const QUORUM_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many decisions go into one command, whose size is limited.
+const AT_ONCE: usize = 1000;
 /// After a proposal failed.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -176,7 +178,7 @@ impl Term {
             tracing::warn!("this node stood still: every machine's lease is full again");
             leading.register.with(|leases| leases.refill(now));
         }
-        self.expire(leading, pulse).await;
+        let written = self.expire(leading, pulse).await;
         if self.hold_until.is_some_and(|until| until <= now) {
             self.hold_until = None;
             self.dirty = true;
@@ -189,6 +191,8 @@ impl Term {
         }
         let now = Instant::now();
         let lease = leading.register.with(|leases| leases.next()).flatten();
+        // A lease that has run out and could not be written off would else be tried again without a pause.
+        let lease = lease.map(|at| if written { at } else { at.max(now + RETRY) });
         let retry = (self.dirty && !leading.disabled).then(|| now + RETRY);
         let next = [lease, self.hold_until, retry].into_iter().flatten().min();
         let wait = next
@@ -199,33 +203,48 @@ impl Term {
     }
 
     /// Proposes that machines left whose leases have run out, if the cluster can prove that the silence is theirs.
-    async fn expire(&mut self, leading: &Leading, pulse: &Pulse) {
+    /// False when that could not be written.
+    async fn expire(&mut self, leading: &Leading, pulse: &Pulse) -> bool {
         let due = leading
             .register
             .with(|leases| leases.due(Instant::now()))
             .unwrap_or_default();
         if due.is_empty() {
-            return;
+            return true;
         }
-        let proven = tokio::time::timeout(QUORUM_TIMEOUT, leading.node.linearize()).await;
-        if !matches!(proven, Ok(Ok(()))) {
+        let proven = tokio::time::timeout(QUORUM_TIMEOUT, leading.node.proves_to_lead()).await;
+        if !matches!(proven, Ok(true)) {
             tracing::warn!(
                 "leases ran out while the store had no quorum: every machine's lease is full again"
             );
             leading.register.with(|leases| leases.refill(Instant::now()));
-            return;
+            return true;
         }
         for (id, session) in due {
             pulse.beat();
-            tracing::warn!(machine = %id, ttl = ?leading.ttl, "a machine has not been heard of: it is gone");
+            // It may have been heard of while others were written off.
+            if !leading
+                .register
+                .with(|leases| leases.is_due(&id, session, Instant::now()))
+                .unwrap_or(false)
+            {
+                continue;
+            }
+            tracing::warn!("{id} has not been heard of for {:?}: it is gone", leading.ttl);
             let leave = Command::Leave {
                 id,
                 session: Some(session),
             };
-            if let Err(error) = leading.node.propose(corten_store::Command::Fleet(leave)).await {
-                tracing::warn!(%error, "that a machine is gone could not be written: trying again");
+            if let Err(error) = leading
+                .node
+                .propose_leading(&corten_store::Command::Fleet(leave))
+                .await
+            {
+                tracing::warn!("that a machine is gone could not be written, trying again: {error}");
+                return false;
             }
         }
+        true
     }
 }
 
@@ -243,26 +262,16 @@ async fn schedule(node: &Node, view: &ClusterView, policy: &Policy) -> bool {
     }
     for decision in &plan.decisions {
         let machine = decision.machine.as_ref().map_or("none", |id| id.short());
-        tracing::info!(unit = %decision.unit, machine, reason = decision.reason, "scheduled");
+        tracing::info!("{} is placed on {machine}: {}", decision.unit, decision.reason);
     }
-    let decisions = plan.decisions.into_iter();
-    let decisions = decisions
-        .map(|d| Decision {
-            unit: d.unit,
-            machine: d.machine,
-            reason: d.reason,
-        })
-        .collect();
-    match node
-        .propose(corten_store::Command::Fleet(Command::Assign(decisions)))
-        .await
-    {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::warn!(%error, "decisions could not be written: planning again");
-            false
+    for part in plan.decisions.chunks(AT_ONCE) {
+        let assign = corten_store::Command::Fleet(Command::Assign(part.to_vec()));
+        if let Err(error) = node.propose_leading(&assign).await {
+            tracing::warn!("decisions could not be written, planning again: {error}");
+            return false;
         }
     }
+    true
 }
 
 fn read<T>(result: Result<T, corten_store::StoreFault>) -> Option<T> {

@@ -68,6 +68,12 @@ impl Leases {
         }
     }
 
+    /// Whether this session's lease has run out.
+    pub fn is_due(&self, id: &MachineId, session: u64, now: Instant) -> bool {
+        let held = self.held.get(id);
+        held.is_some_and(|lease| lease.session == session && lease.until <= now)
+    }
+
     /// The machines whose leases have run out, with their sessions.
     pub fn due(&self, now: Instant) -> Vec<(MachineId, u64)> {
         let due = self.held.iter().filter(|(_, lease)| lease.until <= now);

@@ -86,7 +86,8 @@ impl Membership {
         }
         if !*known {
             *known = self.join().await;
-            return if *known { Duration::ZERO } else { soon };
+            // Joining filled the lease; a beat at once might come before the leader has seen the join applied.
+            return if *known { self.ttl / 4 } else { soon };
         }
         match tokio::time::timeout(TIMEOUT, self.beat()).await {
             Ok(Some(Heard { known: true })) => self.ttl / 4,
@@ -106,7 +107,11 @@ impl Membership {
         };
         match tokio::time::timeout(TIMEOUT, self.node.propose(corten_store::Command::Fleet(join))).await {
             Ok(Ok(_)) => {
-                tracing::info!(machine = %self.machine.id, ip = self.machine.primary_ip, "registered");
+                tracing::info!(
+                    "registered as {} at {}",
+                    self.machine.id.short(),
+                    self.machine.primary_ip
+                );
                 self.registered.send_modify(|times| *times += 1);
                 true
             }
@@ -132,7 +137,7 @@ impl Membership {
             Ok(answer) => serde_json::from_slice(&answer).ok(),
             Err(PeerError::IsMe | PeerError::NoLeader) => None,
             Err(error) => {
-                tracing::debug!(%error, "a heartbeat was not heard");
+                tracing::warn!("a heartbeat was not heard: {error}");
                 None
             }
         }

@@ -80,6 +80,14 @@ pub fn plain_error(status: StatusCode, body: &'static str) -> Response<Body> {
     response
 }
 
+/// 204 with the cluster's id.
+pub fn no_content(cluster: u64) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(CLUSTER_ID, hex(cluster));
+    response
+}
+
 /// 404 as Go's router sends it.
 pub fn not_found() -> Response<Body> {
     plain_error(StatusCode::NOT_FOUND, "404 page not found\n")

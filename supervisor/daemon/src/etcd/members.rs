@@ -1,16 +1,14 @@
-//! /v2/members and /v2/machines. Reading only: members are those of ETCD_INITIAL_CLUSTER for now, and every attempt to
-//! change them is answered with what is wrong or what to do, never with a success that did nothing.
+//! /v2/members and /v2/machines (contract `etcd.md` section 1.5). Who may become or stop being a member is decided where
+//! the members are kept; this is its face.
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
-use corten_raft::Member;
+use corten_raft::{Member, MemberChange, MemberError, ProposeError, new_member_id};
 use corten_store::keys::json;
 use serde::Deserialize;
 
-use super::{Face, answer};
+use super::{Face, answer, now_ms};
 
-const UNCHANGEABLE: &str = "members cannot be changed while the cluster runs yet: list them in every machine's \
-                            ETCD_INITIAL_CLUSTER before the cluster is formed";
 /// A list of peer URLs is short.
 const BODY_LIMIT: usize = 64 << 10;
 
@@ -20,7 +18,11 @@ pub async fn serve(face: &Face, request: Request<Body>, path: &str) -> Response<
     match request.method().as_str() {
         "GET" | "HEAD" => get(face, &id),
         "POST" => post(face, request).await,
-        "PUT" | "DELETE" => change(face, &id),
+        "PUT" => put(face, request, &id).await,
+        "DELETE" => match parse_id(face, &id) {
+            Ok(id) => done(face, id, MemberChange::Remove { id }).await,
+            Err(refusal) => refusal,
+        },
         _ => answer::method_not_allowed("GET,POST,DELETE,PUT"),
     }
 }
@@ -63,6 +65,76 @@ struct NewMember {
 }
 
 async fn post(face: &Face, request: Request<Body>) -> Response<Body> {
+    let peer_urls = match peer_urls(face, request).await {
+        Ok(urls) => urls,
+        Err(refusal) => return refusal,
+    };
+    let token = format!("{:x}", face.cluster_id());
+    let id = new_member_id(&peer_urls, &token, now_ms());
+    let change = MemberChange::Add {
+        id,
+        peer_urls: peer_urls.clone(),
+        learner: false,
+    };
+    if let Err(error) = face.node.change_members(change).await {
+        return refused(face, id, &error);
+    }
+    let mut body = Vec::new();
+    let member = Member {
+        id,
+        name: String::new(),
+        peer_urls,
+        client_urls: Vec::new(),
+        learner: false,
+    };
+    write_member(&mut body, &member);
+    body.push(b'\n');
+    answer::cluster_json(StatusCode::CREATED, face.cluster_id(), body)
+}
+
+async fn put(face: &Face, request: Request<Body>, id: &str) -> Response<Body> {
+    let id = match parse_id(face, id) {
+        Ok(id) => id,
+        Err(refusal) => return refusal,
+    };
+    match peer_urls(face, request).await {
+        Ok(peer_urls) => done(face, id, MemberChange::Update { id, peer_urls }).await,
+        Err(refusal) => refusal,
+    }
+}
+
+/// Makes a change that is answered with no content.
+async fn done(face: &Face, id: u64, change: MemberChange) -> Response<Body> {
+    match face.node.change_members(change).await {
+        Ok(()) => answer::no_content(face.cluster_id()),
+        Err(error) => refused(face, id, &error),
+    }
+}
+
+fn refused(face: &Face, id: u64, error: &MemberError) -> Response<Body> {
+    let (status, text) = match error {
+        MemberError::PeerUrlExists | MemberError::IdExists => (StatusCode::CONFLICT, error.to_string()),
+        MemberError::NotFound => (StatusCode::NOT_FOUND, format!("No such member: {id:x}")),
+        MemberError::Removed => (StatusCode::GONE, format!("Member permanently removed: {id:x}")),
+        MemberError::Propose(ProposeError::Timeout | ProposeError::NoLeader) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "etcdserver: request timed out".to_owned(),
+        ),
+        error => (StatusCode::INTERNAL_SERVER_ERROR, format!("etcdserver: {error}")),
+    };
+    answer::message(status, face.cluster_id(), &text)
+}
+
+#[allow(clippy::result_large_err)] // the refusal is the answer
+fn parse_id(face: &Face, id: &str) -> Result<u64, Response<Body>> {
+    u64::from_str_radix(id, 16).map_err(|_| {
+        let text = format!("No such member: {id}");
+        answer::message(StatusCode::NOT_FOUND, face.cluster_id(), &text)
+    })
+}
+
+/// The peer URLs a request carries, sorted as etcd sorts them.
+async fn peer_urls(face: &Face, request: Request<Body>) -> Result<Vec<String>, Response<Body>> {
     let refuse = |status, text: &str| answer::message(status, face.cluster_id(), text);
     let (head, body) = request.into_parts();
     let sent = head
@@ -72,39 +144,24 @@ async fn post(face: &Face, request: Request<Body>) -> Response<Body> {
         .unwrap_or("");
     if sent != "application/json" {
         let text = format!("Bad Content-Type {sent}, accept application/json");
-        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text);
+        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text));
     }
-    let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
-        return refuse(StatusCode::BAD_REQUEST, "the body is too long or broken off");
-    };
-    let new: NewMember = match serde_json::from_slice(&body) {
-        Ok(new) => new,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
-    };
+    let body = axum::body::to_bytes(body, BODY_LIMIT)
+        .await
+        .map_err(|_| refuse(StatusCode::BAD_REQUEST, "the body is too long or broken off"))?;
+    let mut new: NewMember =
+        serde_json::from_slice(&body).map_err(|error| refuse(StatusCode::BAD_REQUEST, &error.to_string()))?;
     let known = ["http://", "https://", "unix://", "unixs://"];
-    if let Some(bad) = new
-        .peer_urls
-        .iter()
-        .find(|url| !known.iter().any(|scheme| url.starts_with(scheme)))
-    {
+    let bad = |url: &&String| !known.iter().any(|scheme| url.starts_with(scheme));
+    if let Some(bad) = new.peer_urls.iter().find(bad) {
         let text = format!("URL scheme must be http, https, unix, or unixs: {bad}");
-        return refuse(StatusCode::BAD_REQUEST, &text);
+        return Err(refuse(StatusCode::BAD_REQUEST, &text));
     }
-    refuse(StatusCode::NOT_IMPLEMENTED, UNCHANGEABLE)
-}
-
-fn change(face: &Face, id: &str) -> Response<Body> {
-    let known =
-        u64::from_str_radix(id, 16).is_ok_and(|id| face.node.members().iter().any(|member| member.id == id));
-    if known {
-        answer::message(StatusCode::NOT_IMPLEMENTED, face.cluster_id(), UNCHANGEABLE)
-    } else {
-        answer::message(
-            StatusCode::NOT_FOUND,
-            face.cluster_id(),
-            &format!("No such member: {id}"),
-        )
+    if new.peer_urls.is_empty() {
+        return Err(refuse(StatusCode::BAD_REQUEST, "no valid URLs given"));
     }
+    new.peer_urls.sort_unstable();
+    Ok(new.peer_urls)
 }
 
 fn write_member(body: &mut Vec<u8>, member: &Member) {

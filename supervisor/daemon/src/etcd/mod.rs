@@ -1,4 +1,4 @@
-//! etcd's client API, version 2, on every node: paths to resources, and what they share.
+//! etcd's client API on every node, version 2 and, in [`v3`], version 3: paths to resources, and what they share.
 //!
 //! What a request means is decided in `corten-store`; this face carries it there and back. It refuses bodies beyond
 //! Go's limit. Source: contract `etcd.md` section 1.
@@ -11,6 +11,7 @@ mod members;
 mod stats;
 #[cfg(test)]
 mod tests;
+pub mod v3;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,8 @@ use corten_raft::Node;
 use corten_store::keys::stats::ServingStats;
 
 use hub::Hub;
+use prost_reflect::DescriptorError;
+use v3::V3;
 
 /// What the face needs to answer.
 #[derive(Clone)]
@@ -106,12 +109,21 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The face as a router.
-pub fn router(face: Face) -> Router {
-    Router::new().fallback(serve).with_state(face)
+/// Both versions as a router.
+///
+/// # Errors
+/// When the descriptions of the v3 messages do not decode.
+pub fn router(face: Face, v3: &V3) -> Result<Router, DescriptorError> {
+    let services = v3::router(v3);
+    let gateway = v3::gateway::Gateway::new(services.clone())?;
+    let rest = Router::new().fallback(serve).with_state(face);
+    Ok(rest.merge(services).merge(v3::gateway::router(gateway)))
 }
 
 async fn serve(State(face): State<Face>, request: Request<Body>) -> Response<Body> {
+    if let Some(response) = v3::unknown_service(&request) {
+        return response;
+    }
     let mut response = dispatch(&face, request).await;
     answer::let_browsers_in(response.headers_mut());
     response

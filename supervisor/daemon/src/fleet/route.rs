@@ -141,7 +141,8 @@ mod tests {
     #[test]
     fn table() {
         let refused = |status: u16, text: &str| Err((status, text.to_owned()));
-        let cases: &[(&str, &str, Result<Route, (u16, String)>)] = &[
+        type Case<'a> = (&'a str, &'a str, Result<Route, (u16, String)>);
+        let cases: &[Case<'_>] = &[
             ("GET", "/fleet/v1/units", Ok(Route::ListUnits)),
             ("GET", "/v1-alpha/units", Ok(Route::ListUnits)),
             (

@@ -6,9 +6,9 @@ use corten_spec::fleet::JobState;
 use corten_spec::quote::go_quote;
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet;
+use corten_store::StoreFault;
 use corten_store::fleet::{self, Answer, Command, UnitRecord};
 use corten_store::tables::Read;
-use corten_store::{StoreFault, fleet as tables};
 
 use super::answer::{self, Refusal};
 use super::wire::{self, UnitPage, WireUnit};
@@ -17,7 +17,7 @@ use super::{Api, Query};
 /// GET /units
 pub async fn list(api: &Api, query: &Query) -> Result<Response<Body>, Refusal> {
     let token = query.page(api.token_limit)?;
-    let records = api.read(|tx| tables::units(tx)).await?;
+    let records = api.read(|tx| fleet::units(tx)).await?;
     let (records, next) = token.cut(records);
     let units = api.local(|tx| {
         records
@@ -32,11 +32,7 @@ pub async fn list(api: &Api, query: &Query) -> Result<Response<Body>, Refusal> {
 pub async fn get(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
     let name = known_name(name)?;
     let unit = api
-        .read(|tx| {
-            tables::unit(tx, &name)?
-                .map(|record| show(tx, record))
-                .transpose()
-        })
+        .read(|tx| fleet::unit(tx, &name)?.map(|record| show(tx, record)).transpose())
         .await?;
     let unit = unit.ok_or_else(no_such_unit)?;
     Ok(answer::json(StatusCode::OK, &unit))
@@ -69,7 +65,7 @@ pub async fn put(api: &Api, item: &str, headers: &HeaderMap, body: Body) -> Resu
     let name = UnitName::parse(&sent.name).map_err(Refusal::bad_request)?;
     let desired = desired_of(&sent.desired_state)?;
     let file = wire::file_of(sent.options);
-    let held = api.read(|tx| tables::unit(tx, &name)).await?;
+    let held = api.read(|tx| fleet::unit(tx, &name)).await?;
     let content_differs = held.as_ref().is_none_or(|held| held.file.hash() != file.hash());
     if file.options.is_empty() && held.is_none() {
         return Err(Refusal::new(

@@ -1,7 +1,9 @@
-//! Serving HTTP/1.1: listeners, connections, the end of both.
+//! Serving HTTP/1.1 and HTTP/2: listeners, connections, the end of both.
 
 mod listen;
 mod serve;
+mod socket;
 
 pub use listen::{FleetListener, ListenError, bind_tcp, bind_unix, passed_by_systemd};
 pub use serve::serve;
+pub use socket::Socket;

@@ -1,12 +1,15 @@
-//! The supervisor's configuration: fragments (texts by variable) -> [`Settings`], a pure function that reports every
-//! problem it finds, each with variable, value and what to do.
+//! The configuration of supervisor and store: fragments (texts by variable) -> [`Settings`] or [`Alone`], pure functions
+//! that report every problem they find, each with variable, value and what to do.
 //!
 //! Refuses to read anything: environment and files are arguments. The danger: a setting understood otherwise than
 //! etcd or fleet would. Defaults are theirs: one node on loopback.
 
+mod alone;
 pub mod duration;
+mod etcd;
 pub mod fragments;
 mod parse;
+pub mod tls;
 pub mod url;
 pub mod variables;
 
@@ -17,7 +20,18 @@ use std::time::Duration;
 
 use fragments::Fragments;
 use parse::Reader;
+use tls::Tls;
 use variables::Remark;
+
+/// Which program reads the variables: they mean the same to both, but where nothing is given etcd 2's defaults hold for
+/// the supervisor, whose names and ports it inherits, and etcd 3.4's for the store alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// `corten supervisor`.
+    Supervisor,
+    /// `corten etcd`.
+    Etcd,
+}
 
 /// Everything the supervisor is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,15 +52,25 @@ pub struct Etcd {
     /// Log, state and snapshots.
     pub data_dir: PathBuf,
     /// Where peers are listened to.
-    pub listen_peer: Vec<SocketAddr>,
+    pub listen_peer: Vec<Listen>,
     /// Where clients are listened to.
-    pub listen_client: Vec<SocketAddr>,
+    pub listen_client: Vec<Listen>,
+    /// TLS towards clients.
+    pub client_tls: Tls,
+    /// TLS among peers, both ways.
+    pub peer_tls: Tls,
     /// What we tell peers.
     pub advertise_peer_urls: Vec<String>,
     /// What we tell clients.
     pub advertise_client_urls: Vec<String>,
-    /// The founding members: name and peer URL.
+    /// The founding members: name and peer URL, a name once per URL. Empty with `discovery`.
     pub initial_cluster: Vec<(String, String)>,
+    /// Where to ask for the founding members instead.
+    pub discovery: Option<Discovery>,
+    /// The cluster runs already: this member joins it.
+    pub existing: bool,
+    /// The other members are lost: this one goes on alone.
+    pub force_new_cluster: bool,
     /// Keeps two clusters with the same URLs apart.
     pub initial_cluster_token: String,
     /// Leader to follower, milliseconds.
@@ -55,9 +79,80 @@ pub struct Etcd {
     pub election_ms: u64,
     /// Log entries between snapshots.
     pub snapshot_count: u64,
+    /// What a client may ask for at most.
+    pub limits: Limits,
+}
+
+/// One socket to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// Where.
+    pub address: SocketAddr,
+    /// Whether TLS is spoken there.
+    pub tls: bool,
+}
+
+/// Where the founding members are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Discovery {
+    /// At another etcd, by its v2 keys.
+    Url {
+        /// The cluster's directory there, without a trailing slash.
+        url: String,
+        /// An HTTP proxy on the way.
+        proxy: Option<String>,
+    },
+    /// In the DNS, as SRV records.
+    Srv {
+        /// The domain.
+        domain: String,
+        /// Appended to the service's name after a dash.
+        name: Option<String>,
+    },
+}
+
+/// What a client may ask for at most, and what becomes of old revisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The store's size in bytes at which writes are refused; 0 for the default.
+    pub quota_backend_bytes: u64,
+    /// Operations in one transaction.
+    pub max_txn_ops: usize,
+    /// Bytes of one request.
+    pub max_request_bytes: usize,
+    /// When old revisions go.
+    pub auto_compaction: AutoCompaction,
+}
+
+impl Default for Limits {
+    /// etcd 3.4's.
+    fn default() -> Limits {
+        Limits {
+            quota_backend_bytes: 0,
+            max_txn_ops: 128,
+            max_request_bytes: 1_572_864,
+            auto_compaction: AutoCompaction::Off,
+        }
+    }
+}
+
+/// When old revisions go by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AutoCompaction {
+    /// Never.
+    Off,
+    /// When they are older than this.
+    Periodic(Duration),
+    /// When there are more than this.
+    Revision(u64),
 }
 
 impl Etcd {
+    /// One member on loopback, on etcd's own ports: what nothing given means to the store alone.
+    pub fn on_loopback() -> Etcd {
+        Reader::new(&Fragments::new()).etcd(Program::Etcd)
+    }
+
     /// How long a request may wait for the cluster: etcd's 5 s plus two elections.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(5_000 + 2 * self.election_ms)
@@ -108,21 +203,85 @@ pub struct Understood {
 /// Every problem at once.
 pub fn understand(given: &Fragments) -> Result<Understood, SettingsError> {
     let mut reader = Reader::new(given);
-    let etcd = reader.etcd();
+    let etcd = reader.etcd(Program::Supervisor);
     let fleet = reader.fleet();
     let log = reader.log();
+    let warnings = all_is_well(reader, given, Program::Supervisor)?;
+    Ok(Understood {
+        settings: Settings { etcd, fleet, log },
+        warnings,
+    })
+}
+
+/// What `corten etcd` is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alone {
+    /// The store and its cluster.
+    pub etcd: Etcd,
+    /// Whether this is a proxy of a cluster instead of a member.
+    pub proxy: Proxy,
+    /// What becomes of this process when discovery finds its cluster full: a proxy of that, or an error.
+    pub fallback_to_proxy: bool,
+    /// Origins that browsers' scripts may come from; empty or with `*`: all.
+    pub cors: Vec<String>,
+    /// Host names that plain requests may be for; empty or with `*`: all.
+    pub host_whitelist: Vec<String>,
+    /// Log filter in `tracing`'s `EnvFilter` form.
+    pub log: String,
+    /// `default`, `stderr`, `stdout` or a file's path.
+    pub log_output: String,
+}
+
+/// etcd's v2 proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// What it does.
+    pub mode: ProxyMode,
+    /// How long an endpoint that failed is left alone.
+    pub failure_wait: Duration,
+    /// How often the members are asked for anew.
+    pub refresh_interval: Duration,
+    /// How long a connection may take to be made.
+    pub dial_timeout: Duration,
+}
+
+/// What a proxy does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyMode {
+    /// Nothing: this is a member.
+    Off,
+    /// Passes on reads only.
+    Readonly,
+    /// Passes on everything.
+    On,
+}
+
+/// Understands what `corten etcd` was given; warnings are for the log.
+///
+/// # Errors
+/// Every problem at once.
+pub fn understand_alone(given: &Fragments) -> Result<(Alone, Vec<String>), SettingsError> {
+    let mut reader = Reader::new(given);
+    let alone = reader.alone();
+    let warnings = all_is_well(reader, given, Program::Etcd)?;
+    Ok((alone, warnings))
+}
+
+/// The warnings, if there is no problem.
+fn all_is_well(
+    reader: Reader<'_>,
+    given: &Fragments,
+    program: Program,
+) -> Result<Vec<String>, SettingsError> {
     let (mut problems, mut warnings) = reader.finish();
-    for remark in variables::remarks(given) {
+    for remark in variables::remarks(given, program) {
         match remark {
             Remark::Warning(line) => warnings.push(line),
             Remark::Refusal(line) => problems.push(line),
         }
     }
     if problems.is_empty() {
-        Ok(Understood {
-            settings: Settings { etcd, fleet, log },
-            warnings,
-        })
+        Ok(warnings)
     } else {
         Err(SettingsError { problems })
     }

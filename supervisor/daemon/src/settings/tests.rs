@@ -20,12 +20,12 @@ fn defaults_are_one_node_on_loopback() {
         etcd.listen_client
             .iter()
             .chain(&etcd.listen_peer)
-            .all(|address| address.ip().is_loopback())
+            .all(|listen| listen.address.ip().is_loopback() && !listen.tls)
     );
     assert_eq!(
         etcd.listen_client
             .iter()
-            .map(SocketAddr::port)
+            .map(|listen| listen.address.port())
             .collect::<Vec<_>>(),
         [2379, 4001]
     );
@@ -74,8 +74,8 @@ fn wrong_values_name_variable_value_and_what_to_do() {
         ),
         (
             &[("ETCD_LISTEN_PEER_URLS", "https://1.2.3.4:2380")],
-            "ETCD_LISTEN_PEER_URLS=\"https://1.2.3.4:2380\" (from the environment): the scheme must be http: \
-             https://1.2.3.4:2380: write http://ADDRESS:PORT, several with commas",
+            "ETCD_LISTEN_PEER_URLS=\"https://1.2.3.4:2380\" (from the environment): https needs a certificate: set \
+             ETCD_PEER_CERT_FILE and ETCD_PEER_KEY_FILE, or write http",
         ),
         (
             &[("ETCD_LISTEN_CLIENT_URLS", "http://1.2.3.4:2379")],
@@ -104,8 +104,8 @@ fn wrong_values_name_variable_value_and_what_to_do() {
         ),
         (
             &[("ETCD_PEER_CERT_FILE", "/etc/ssl/peer.pem")],
-            "ETCD_PEER_CERT_FILE=\"/etc/ssl/peer.pem\" (from the environment) cannot be honoured: peers speak plain \
-             HTTP only: remove it, and keep peer URLs on a private network",
+            "ETCD_PEER_CERT_FILE=\"/etc/ssl/peer.pem\" (from the environment): ETCD_PEER_KEY_FILE is missing: KeyFile \
+             and CertFile must both be present",
         ),
     ];
     for (variables, expected) in cases {
@@ -151,4 +151,95 @@ fn what_has_no_effect_is_said() {
              own store, there is no etcd to reach",
         ]
     );
+}
+
+#[test]
+fn tls_is_the_urls_and_the_files() {
+    let Understood { settings, warnings } = read(&[
+        (
+            "ETCD_LISTEN_CLIENT_URLS",
+            "https://10.0.0.1:2379,http://127.0.0.1:2379",
+        ),
+        ("ETCD_ADVERTISE_CLIENT_URLS", "https://10.0.0.1:2379"),
+        ("ETCD_CERT_FILE", "/c.pem"),
+        ("ETCD_KEY_FILE", "/k.pem"),
+        ("ETCD_CA_FILE", "/ca.pem"),
+        ("ETCD_PEER_AUTO_TLS", "true"),
+        ("ETCD_CIPHER_SUITES", "A, B"),
+    ])
+    .unwrap();
+    assert_eq!(warnings, Vec::<String>::new());
+    let etcd = settings.etcd;
+    assert_eq!(
+        etcd.listen_client
+            .iter()
+            .map(|listen| listen.tls)
+            .collect::<Vec<_>>(),
+        [true, false]
+    );
+    assert!(
+        etcd.client_tls.asks_clients(),
+        "the old name of the CA file means so"
+    );
+    assert_eq!(etcd.client_tls.trusted_ca, Some("/ca.pem".into()));
+    assert_eq!(etcd.client_tls.cipher_suites, ["A", "B"]);
+    assert!(etcd.peer_tls.auto && !etcd.peer_tls.asks_clients());
+
+    let plain = read(&[
+        ("ETCD_LISTEN_PEER_URLS", "http://10.0.0.1:2380"),
+        ("ETCD_PEER_CERT_FILE", "/c.pem"),
+        ("ETCD_PEER_KEY_FILE", "/k.pem"),
+    ]);
+    let warnings = plain.unwrap().warnings;
+    assert!(
+        warnings[0].contains("everything goes in the clear"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn one_way_to_the_founding_members() {
+    let found = read(&[("ETCD_DISCOVERY", "http://h:2379/v2/keys/t/")])
+        .unwrap()
+        .settings
+        .etcd;
+    let url = "http://h:2379/v2/keys/t".to_owned();
+    assert_eq!(found.discovery, Some(Discovery::Url { url, proxy: None }));
+    assert_eq!(found.initial_cluster, []);
+    let both = read(&[("ETCD_DISCOVERY", "http://h/t"), ("ETCD_DISCOVERY_SRV", "d")]);
+    assert!(both.unwrap_err().problems[0].contains("multiple discovery or bootstrap flags are set"));
+}
+
+#[test]
+fn the_store_alone_has_etcds_own_defaults() {
+    let given = |variables: &[(&str, &str)]| {
+        from_environment(variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())))
+    };
+    let (alone, warnings) = understand_alone(&given(&[])).unwrap();
+    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!(alone.etcd.data_dir, PathBuf::from("default.etcd"));
+    assert_eq!(alone.etcd.snapshot_count, 100_000);
+    assert_eq!(alone.etcd.listen_client.len(), 1);
+    assert_eq!(alone.proxy.mode, ProxyMode::Off);
+    assert_eq!(alone.etcd.limits, Limits::default());
+    let (alone, warnings) = understand_alone(&given(&[
+        ("ETCD_PROXY", "readonly"),
+        ("ETCD_AUTO_COMPACTION_RETENTION", "5m"),
+        ("ETCD_ENABLE_V2", "true"),
+        ("FLEET_AGENT_TTL", "wrong"),
+    ]))
+    .unwrap();
+    assert_eq!(alone.proxy.mode, ProxyMode::Readonly);
+    let five_minutes = AutoCompaction::Periodic(Duration::from_secs(300));
+    assert_eq!(alone.etcd.limits.auto_compaction, five_minutes);
+    assert_eq!(
+        warnings,
+        [
+            "ETCD_AUTO_COMPACTION_RETENTION=\"5m\" (from the environment) has no effect: revisions go only when a \
+             client compacts them",
+            "ETCD_ENABLE_V2=\"true\" (from the environment) has no effect: v2 is always served",
+        ]
+    );
+    let wrong = understand_alone(&given(&[("ETCD_AUTO_COMPACTION_MODE", "x")])).unwrap_err();
+    assert!(wrong.problems[0].contains("unknown auto-compaction-mode"));
 }

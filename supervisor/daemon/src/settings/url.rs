@@ -1,11 +1,13 @@
-//! The URLs of etcd's configuration: lists of `http://host:port`, no path, no user.
-//! Refuses what we cannot serve (https, unix sockets) with a reason, so that nobody gets plain text who asked for TLS.
+//! The URLs of etcd's configuration: lists of `http://host:port` or `https://host:port`, no path, no user.
+//! The scheme decides whether TLS is spoken there. Refuses what we cannot serve (unix sockets) with a reason.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// One `http://host:port`.
+/// One `http://host:port` or `https://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Url {
+    /// Whether it is https.
+    pub tls: bool,
     /// Host name or address, an IPv6 address without its brackets.
     pub host: String,
     /// Port; always written out in etcd's configuration.
@@ -15,8 +17,8 @@ pub struct Url {
 /// Why a text is no URL of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// No scheme, or one other than http.
-    #[error("the scheme must be http: {0}")]
+    /// No scheme, or one other than http and https.
+    #[error("the scheme must be http or https: {0}")]
     Scheme(String),
     /// A path, query, fragment or user after or before host and port.
     #[error("a URL here is scheme, host and port and nothing more: {0}")]
@@ -38,9 +40,11 @@ impl Url {
     /// # Errors
     /// What is wrong, with the URL.
     pub fn parse(text: &str) -> Result<Url, UrlError> {
-        let rest = text
-            .strip_prefix("http://")
-            .ok_or_else(|| UrlError::Scheme(text.to_owned()))?;
+        let (tls, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+            (Some(rest), _) => (false, rest),
+            (None, Some(rest)) => (true, rest),
+            (None, None) => return Err(UrlError::Scheme(text.to_owned())),
+        };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '?', '#', '@']) {
             return Err(UrlError::More(text.to_owned()));
@@ -57,6 +61,7 @@ impl Url {
             return Err(UrlError::Host(text.to_owned()));
         }
         Ok(Url {
+            tls,
             host: host.to_owned(),
             port,
         })
@@ -89,10 +94,11 @@ impl Url {
 
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
         if self.host.contains(':') {
-            write!(f, "http://[{}]:{}", self.host, self.port)
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
         } else {
-            write!(f, "http://{}:{}", self.host, self.port)
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
         }
     }
 }
@@ -108,10 +114,9 @@ mod tests {
             ("http://localhost:2379", Ok("http://localhost:2379")),
             ("http://10.0.0.1:2380/", Ok("http://10.0.0.1:2380")),
             ("http://[::1]:4001", Ok("http://[::1]:4001")),
-            (
-                "https://10.0.0.1:2380",
-                Err(UrlError::Scheme("https://10.0.0.1:2380".into())),
-            ),
+            ("https://10.0.0.1:2380", Ok("https://10.0.0.1:2380")),
+            ("https://[::1]:1/", Ok("https://[::1]:1")),
+            ("unix://a:1", Err(UrlError::Scheme("unix://a:1".into()))),
             ("10.0.0.1:2380", Err(UrlError::Scheme("10.0.0.1:2380".into()))),
             ("http://10.0.0.1", Err(UrlError::Port("http://10.0.0.1".into()))),
             (

@@ -1,9 +1,10 @@
-//! Every variable of etcd2, fleet and our own, and what becomes of it: taken, refused or ignored with a warning.
+//! Every variable of etcd 2 and 3.4, fleet and our own, and what becomes of it: taken, refused or ignored with a warning.
 //!
-//! Refused is what would change what the operator meant if we went on without it (TLS, discovery, a proxy); ignored is
+//! Refused is what would change what the operator meant if we went on without it (a proxy, a check of certificates we do not make); ignored is
 //! what only tunes an engine we do not have. Nothing is dropped silently. Source: contract `os-image.md` section 2.2,
-//! `fleet.md` section 4, etcd 2.3's `Documentation/configuration.md`.
+//! `fleet.md` section 4, etcd 2.3's `Documentation/configuration.md`, `etcd --help` of 3.4.
 
+use super::Program;
 use super::fragments::{Fragments, Given};
 
 /// What we do with a variable.
@@ -11,7 +12,9 @@ use super::fragments::{Fragments, Given};
 pub enum Treatment {
     /// It becomes part of the settings.
     Taken,
-    /// The supervisor does not start with it, unless its value is one of these harmless ones.
+    /// It becomes part of the settings of the store run alone; the supervisor treats it so.
+    TakenAlone(&'static Treatment),
+    /// The program does not start with it, unless its value is one of these harmless ones.
     Refused {
         /// Values that ask for nothing.
         harmless: &'static [&'static str],
@@ -22,21 +25,8 @@ pub enum Treatment {
     Ignored(&'static str),
 }
 
-use Treatment::{Ignored, Refused, Taken};
+use Treatment::{Ignored, Refused, Taken, TakenAlone};
 
-const CLIENT_TLS: Treatment = Refused {
-    harmless: &["false"],
-    instead: "client URLs are served as plain HTTP only: remove it, and keep client URLs on a private network",
-};
-const PEER_TLS: Treatment = Refused {
-    harmless: &["false"],
-    instead: "peers speak plain HTTP only: remove it, and keep peer URLs on a private network",
-};
-const DISCOVERY: Treatment = Refused {
-    harmless: &[],
-    instead: "the cluster is formed from ETCD_INITIAL_CLUSTER: list every member there",
-};
-const PROXY_TIMING: Treatment = Ignored("there is no proxy mode");
 const OWN_STORE: Treatment =
     Ignored("the scheduler uses the supervisor's own store, there is no etcd to reach");
 
@@ -46,70 +36,211 @@ pub const KNOWN: &[(&str, Treatment)] = &[
     ("CORTEN_LOG", Taken),
     ("CORTEN_MACHINE_ID", Taken),
     ("ETCD_ADVERTISE_CLIENT_URLS", Taken),
-    ("ETCD_CA_FILE", CLIENT_TLS),
-    ("ETCD_CERT_FILE", CLIENT_TLS),
-    ("ETCD_CLIENT_CERT_AUTH", CLIENT_TLS),
+    ("ETCD_AUTH_TOKEN", Ignored("tokens are simple ones")),
+    ("ETCD_AUTH_TOKEN_TTL", Ignored("tokens live 300 s")),
+    (
+        "ETCD_AUTO_COMPACTION_MODE",
+        Ignored("revisions go only when a client compacts them"),
+    ),
+    (
+        "ETCD_AUTO_COMPACTION_RETENTION",
+        Ignored("revisions go only when a client compacts them"),
+    ),
+    ("ETCD_AUTO_TLS", Taken),
+    (
+        "ETCD_BACKEND_BATCH_INTERVAL",
+        Ignored("the state commits with each batch of the log"),
+    ),
+    (
+        "ETCD_BACKEND_BATCH_LIMIT",
+        Ignored("the state commits with each batch of the log"),
+    ),
+    ("ETCD_BCRYPT_COST", Ignored("the cost is the default, 10")),
+    ("ETCD_CA_FILE", Taken),
+    ("ETCD_CERT_FILE", Taken),
+    ("ETCD_CIPHER_SUITES", Taken),
+    ("ETCD_CLIENT_CERT_ALLOWED_HOSTNAME", Taken),
+    ("ETCD_CLIENT_CERT_AUTH", Taken),
+    ("ETCD_CLIENT_CRL_FILE", Taken),
+    (
+        "ETCD_CONFIG_FILE",
+        TakenAlone(&Ignored("the supervisor is configured by variables only")),
+    ),
     (
         "ETCD_CORS",
-        Ignored("browsers of any origin are let in, as etcd 3.4 does"),
+        TakenAlone(&Ignored("browsers of any origin are let in, as etcd 3.4 does")),
     ),
     ("ETCD_DATA_DIR", Taken),
     ("ETCD_DEBUG", Taken),
-    ("ETCD_DISCOVERY", DISCOVERY),
-    ("ETCD_DISCOVERY_FALLBACK", Ignored("there is no discovery")),
-    ("ETCD_DISCOVERY_PROXY", Ignored("there is no discovery")),
-    ("ETCD_DISCOVERY_SRV", DISCOVERY),
+    ("ETCD_DISCOVERY", Taken),
+    (
+        "ETCD_DISCOVERY_FALLBACK",
+        TakenAlone(&Ignored(
+            "there is no proxy mode here: a full cluster ends the start",
+        )),
+    ),
+    ("ETCD_DISCOVERY_PROXY", Taken),
+    ("ETCD_DISCOVERY_SRV", Taken),
+    ("ETCD_DISCOVERY_SRV_NAME", Taken),
     ("ETCD_ELECTION_TIMEOUT", Taken),
     ("ETCD_ENABLE_PPROF", Ignored("there is no Go runtime to profile")),
+    ("ETCD_ENABLE_V2", Ignored("v2 is always served")),
     (
-        "ETCD_FORCE_NEW_CLUSTER",
-        Refused {
-            harmless: &["false"],
-            instead: "a member cannot yet be cut out of its cluster: remove it",
-        },
+        "ETCD_EXPERIMENTAL_BACKEND_BBOLT_FREELIST_TYPE",
+        Ignored("there is no bbolt here"),
+    ),
+    (
+        "ETCD_EXPERIMENTAL_COMPACTION_BATCH_LIMIT",
+        Ignored("compaction is bounded by itself"),
+    ),
+    (
+        "ETCD_EXPERIMENTAL_CORRUPT_CHECK_TIME",
+        Ignored("log and snapshots are always checked by their checksums"),
+    ),
+    (
+        "ETCD_EXPERIMENTAL_ENABLE_LEASE_CHECKPOINT",
+        Ignored("leases restart in full on a new leader"),
+    ),
+    (
+        "ETCD_EXPERIMENTAL_ENABLE_V2V3",
+        Ignored("v2 has its own place in the one state machine"),
+    ),
+    (
+        "ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK",
+        Ignored("log and snapshots are always checked by their checksums"),
+    ),
+    (
+        "ETCD_EXPERIMENTAL_PEER_SKIP_CLIENT_SAN_VERIFICATION",
+        Ignored("addresses in clients' certificates are not looked at"),
+    ),
+    (
+        "ETCD_EXPERIMENTAL_WARNING_APPLY_DURATION",
+        Ignored("the limit is fixed"),
+    ),
+    (
+        "ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL",
+        Ignored("the interval is fixed"),
+    ),
+    ("ETCD_FORCE_NEW_CLUSTER", Taken),
+    (
+        "ETCD_GRPC_KEEPALIVE_INTERVAL",
+        Ignored("idle connections are kept"),
+    ),
+    (
+        "ETCD_GRPC_KEEPALIVE_MIN_TIME",
+        Ignored("clients' pings are always answered"),
+    ),
+    (
+        "ETCD_GRPC_KEEPALIVE_TIMEOUT",
+        Ignored("idle connections are kept"),
     ),
     ("ETCD_HEARTBEAT_INTERVAL", Taken),
+    (
+        "ETCD_HOST_WHITELIST",
+        TakenAlone(&Ignored(
+            "requests for any host name are answered, as etcd 3.4 does",
+        )),
+    ),
     ("ETCD_INITIAL_ADVERTISE_PEER_URLS", Taken),
     ("ETCD_INITIAL_CLUSTER", Taken),
     ("ETCD_INITIAL_CLUSTER_STATE", Taken),
     ("ETCD_INITIAL_CLUSTER_TOKEN", Taken),
-    ("ETCD_KEY_FILE", CLIENT_TLS),
+    (
+        "ETCD_INITIAL_ELECTION_TICK_ADVANCE",
+        Ignored("a single member leads at once"),
+    ),
+    ("ETCD_KEY_FILE", Taken),
     ("ETCD_LISTEN_CLIENT_URLS", Taken),
+    (
+        "ETCD_LISTEN_METRICS_URLS",
+        Ignored("metrics and health are served on the client URLs"),
+    ),
     ("ETCD_LISTEN_PEER_URLS", Taken),
+    ("ETCD_LOGGER", Ignored("the log has one form")),
+    (
+        "ETCD_LOG_LEVEL",
+        TakenAlone(&Ignored(
+            "the log level is set by CORTEN_LOG, ETCD_DEBUG and FLEET_VERBOSITY",
+        )),
+    ),
+    (
+        "ETCD_LOG_OUTPUTS",
+        TakenAlone(&Ignored("the log goes to the journal")),
+    ),
     (
         "ETCD_LOG_PACKAGE_LEVELS",
         Ignored("our modules are other ones: use CORTEN_LOG"),
     ),
+    (
+        "ETCD_MAX_CONCURRENT_STREAMS",
+        Ignored("streams are bounded by the server"),
+    ),
+    (
+        "ETCD_MAX_REQUEST_BYTES",
+        Ignored("the limit is etcd's default, 1.5 MiB"),
+    ),
     ("ETCD_MAX_SNAPSHOTS", Ignored("one snapshot is kept")),
+    ("ETCD_MAX_TXN_OPS", Ignored("the limit is etcd's default, 128")),
     (
         "ETCD_MAX_WALS",
         Ignored("the log is shortened after each snapshot"),
     ),
+    ("ETCD_METRICS", Ignored("all metrics are always served")),
     ("ETCD_NAME", Taken),
-    ("ETCD_PEER_CA_FILE", PEER_TLS),
-    ("ETCD_PEER_CERT_FILE", PEER_TLS),
-    ("ETCD_PEER_CLIENT_CERT_AUTH", PEER_TLS),
-    ("ETCD_PEER_KEY_FILE", PEER_TLS),
-    ("ETCD_PEER_TRUSTED_CA_FILE", PEER_TLS),
+    ("ETCD_PEER_AUTO_TLS", Taken),
+    ("ETCD_PEER_CA_FILE", Taken),
     (
-        "ETCD_PROXY",
+        "ETCD_PEER_CERT_ALLOWED_CN",
         Refused {
-            harmless: &["off"],
-            instead: "every machine is a member: remove it, or set it to \"off\"",
+            harmless: &[],
+            instead: "the common name of certificates is not looked at: use ETCD_PEER_CERT_ALLOWED_HOSTNAME",
         },
     ),
-    ("ETCD_PROXY_DIAL_TIMEOUT", PROXY_TIMING),
-    ("ETCD_PROXY_FAILURE_WAIT", PROXY_TIMING),
-    ("ETCD_PROXY_READ_TIMEOUT", PROXY_TIMING),
-    ("ETCD_PROXY_REFRESH_INTERVAL", PROXY_TIMING),
-    ("ETCD_PROXY_WRITE_TIMEOUT", PROXY_TIMING),
+    ("ETCD_PEER_CERT_ALLOWED_HOSTNAME", Taken),
+    ("ETCD_PEER_CERT_FILE", Taken),
+    ("ETCD_PEER_CLIENT_CERT_AUTH", Taken),
+    ("ETCD_PEER_CRL_FILE", Taken),
+    ("ETCD_PEER_KEY_FILE", Taken),
+    ("ETCD_PEER_TRUSTED_CA_FILE", Taken),
+    ("ETCD_PRE_VOTE", Ignored("elections have no extra phase")),
+    (
+        "ETCD_PROXY",
+        TakenAlone(&Refused {
+            harmless: &["off"],
+            instead: "every machine is a member: remove it, or set it to \"off\"",
+        }),
+    ),
+    (
+        "ETCD_PROXY_DIAL_TIMEOUT",
+        TakenAlone(&Ignored("there is no proxy mode")),
+    ),
+    (
+        "ETCD_PROXY_FAILURE_WAIT",
+        TakenAlone(&Ignored("there is no proxy mode")),
+    ),
+    (
+        "ETCD_PROXY_READ_TIMEOUT",
+        Ignored("answers are waited for as long as the client does"),
+    ),
+    (
+        "ETCD_PROXY_REFRESH_INTERVAL",
+        TakenAlone(&Ignored("there is no proxy mode")),
+    ),
+    (
+        "ETCD_PROXY_WRITE_TIMEOUT",
+        Ignored("answers are waited for as long as the client does"),
+    ),
+    (
+        "ETCD_QUOTA_BACKEND_BYTES",
+        Ignored("the store has no quota yet, only the disk"),
+    ),
     ("ETCD_SNAPSHOT_COUNT", Taken),
     (
         "ETCD_STRICT_RECONFIG_CHECK",
-        Ignored("members cannot be changed at run time yet"),
+        Ignored("changes of members that would lose the quorum are always refused"),
     ),
-    ("ETCD_TRUSTED_CA_FILE", CLIENT_TLS),
-    ("ETCD_WAL_DIR", Ignored("the log lies in ETCD_DATA_DIR")),
+    ("ETCD_TRUSTED_CA_FILE", Taken),
+    ("ETCD_WAL_DIR", Ignored("the log lies in the data directory")),
     ("FLEET_AGENT_TTL", Taken),
     (
         "FLEET_AUTHORIZED_KEYS_FILE",
@@ -164,29 +295,33 @@ pub enum Remark {
 }
 
 /// What is to be said of everything given that is not simply taken.
-pub fn remarks(given: &Fragments) -> Vec<Remark> {
+pub fn remarks(given: &Fragments, program: Program) -> Vec<Remark> {
     given
         .iter()
-        .filter_map(|(name, given)| remark(name, given))
+        .filter_map(|(name, given)| remark(name, given, program))
         .collect()
 }
 
-fn remark(name: &str, given: &Given) -> Option<Remark> {
+fn remark(name: &str, given: &Given, program: Program) -> Option<Remark> {
+    if program == Program::Etcd && !name.starts_with("ETCD_") && name != "CORTEN_LOG" {
+        return None; // Another program's.
+    }
     let what = format!("{name}={:?} (from {})", given.value, given.source);
-    match KNOWN
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, treatment)| treatment)
-    {
-        Some(Taken) => None,
-        Some(Refused { harmless, .. }) if harmless.contains(&given.value.as_str()) => None,
-        Some(Refused { instead, .. }) => {
-            Some(Remark::Refusal(format!("{what} cannot be honoured: {instead}")))
-        }
-        Some(Ignored(why)) => Some(Remark::Warning(format!("{what} has no effect: {why}"))),
-        None => Some(Remark::Warning(format!(
+    let Some((_, treatment)) = KNOWN.iter().find(|(known, _)| *known == name) else {
+        return Some(Remark::Warning(format!(
             "{what} has no effect: no such variable is known; is it misspelt?"
-        ))),
+        )));
+    };
+    let treatment = match (treatment, program) {
+        (TakenAlone(_), Program::Etcd) => &Taken,
+        (TakenAlone(elsewhere), Program::Supervisor) => *elsewhere,
+        (treatment, _) => treatment,
+    };
+    match treatment {
+        Taken | TakenAlone(_) => None,
+        Refused { harmless, .. } if harmless.contains(&given.value.as_str()) => None,
+        Refused { instead, .. } => Some(Remark::Refusal(format!("{what} cannot be honoured: {instead}"))),
+        Ignored(why) => Some(Remark::Warning(format!("{what} has no effect: {why}"))),
     }
 }
 
@@ -211,6 +346,7 @@ mod tests {
                     value: value.into(),
                     source: "the environment".into(),
                 },
+                Program::Supervisor,
             )
         };
         assert_eq!(say("ETCD_NAME", "n1"), None);

@@ -1,0 +1,69 @@
+//! etcd's errors on the wire: fixed texts and codes, by which clients tell them apart (etcd's rpctypes).
+
+use corten_raft::ProposeError;
+use corten_store::{StoreFault, kv};
+use tonic::{Code, Status};
+
+/// One error of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fixed(Code, &'static str);
+
+macro_rules! fixed {
+    ($($name:ident = $code:ident, $text:literal;)*) => {
+        $(
+            #[doc = concat!("`", $text, "`")]
+            pub const $name: Fixed = Fixed(Code::$code, $text);
+        )*
+    };
+}
+
+fixed! {
+    KEY_NOT_FOUND = InvalidArgument, "etcdserver: key not found";
+    NO_SPACE = ResourceExhausted, "etcdserver: mvcc: database space exceeded";
+    PEER_URL_EXISTS = FailedPrecondition, "etcdserver: Peer URLs already exists";
+    MEMBER_BAD_URLS = InvalidArgument, "etcdserver: given member URLs are invalid";
+    MEMBER_EXISTS = FailedPrecondition, "etcdserver: member ID already exist";
+    NOT_ENOUGH_STARTED = FailedPrecondition, "etcdserver: re-configuration failed due to not enough started members";
+    LEARNER_NOT_READY = FailedPrecondition, "etcdserver: can only promote a learner member which is in sync with leader";
+    MEMBER_NOT_FOUND = NotFound, "etcdserver: member not found";
+    MEMBER_NOT_LEARNER = FailedPrecondition, "etcdserver: can only promote a learner member";
+    REQUEST_TOO_LARGE = InvalidArgument, "etcdserver: request is too large";
+    NO_LEADER = Unavailable, "etcdserver: no leader";
+    NOT_LEADER = FailedPrecondition, "etcdserver: not leader";
+    LEADER_CHANGED = Unavailable, "etcdserver: leader changed";
+    STOPPED = Unavailable, "etcdserver: server stopped";
+    TIMEOUT = Unavailable, "etcdserver: request timed out";
+    BAD_LEADER_TRANSFEREE = FailedPrecondition, "etcdserver: bad leader transferee";
+}
+
+impl From<Fixed> for Status {
+    fn from(error: Fixed) -> Status {
+        Status::new(error.0, error.1)
+    }
+}
+
+/// What the store refused.
+pub fn refused(error: kv::Error) -> Status {
+    Status::new(Code::from_i32(error.grpc_code()), error.to_string())
+}
+
+/// A write or a linearizable read that did not come through.
+pub fn proposing(error: &ProposeError) -> Status {
+    match error {
+        ProposeError::NoLeader | ProposeError::Timeout => TIMEOUT.into(),
+        ProposeError::Lost(_) => LEADER_CHANGED.into(),
+        ProposeError::NoSpace => NO_SPACE.into(),
+        ProposeError::TooLarge { .. } => REQUEST_TOO_LARGE.into(),
+        ProposeError::Stopped(_) => STOPPED.into(),
+        ProposeError::Refused(_) => Status::unavailable(error.to_string()),
+    }
+}
+
+/// A read that the state could not serve.
+pub fn reading(fault: &StoreFault) -> Status {
+    match fault {
+        StoreFault::NoSpace(_) => NO_SPACE.into(),
+        StoreFault::Corrupt { .. } => Status::data_loss(fault.to_string()),
+        StoreFault::Backend(_) => Status::unavailable(fault.to_string()),
+    }
+}

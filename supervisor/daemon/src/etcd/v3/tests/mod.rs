@@ -1,0 +1,42 @@
+//! The v3 face over sockets, a real store behind it: held against a real etcd's answers, and driven by Debian's etcdctl.
+#![allow(clippy::unwrap_used)]
+
+mod etcdctl;
+mod leases;
+mod services;
+mod transcript;
+mod watches;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use corten_etcd_api::etcdserverpb::kv_client::KvClient;
+use corten_etcd_api::etcdserverpb::{PutRequest, RangeRequest};
+use tonic::transport::Channel;
+
+/// The machines' TTL.
+const TTL: Duration = Duration::from_secs(30);
+
+/// An HTTP/2 connection of its own.
+async fn connect(to: SocketAddr) -> Channel {
+    let endpoint = Channel::from_shared(format!("http://{to}")).unwrap();
+    endpoint.connect().await.unwrap()
+}
+
+fn put(key: &str, value: &str) -> PutRequest {
+    PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..PutRequest::default()
+    }
+}
+
+/// Whether a key is there, by a linearizable read.
+async fn is_there(kv: &mut KvClient<Channel>, key: &str) -> bool {
+    let range = RangeRequest {
+        key: key.to_owned().into(),
+        count_only: true,
+        ..RangeRequest::default()
+    };
+    kv.range(range).await.unwrap().into_inner().count == 1
+}

@@ -1,0 +1,270 @@
+//! One watch stream, from its first request to its end.
+//!
+//! | a watcher | then |
+//! |---|---|
+//! | is created, from now on or later | it joins the hub |
+//! | is created from a past revision, or its queue was full | it is behind: it reads one page of the history per turn, and joins |
+//! | is behind a compaction | it is cancelled, with the oldest revision there is |
+//! | is cancelled | nothing more comes for it |
+//!
+//! A turn sends what the hub brought before it reads any history; a client that does not read holds up its own stream
+//! only, as what waits for it is bounded.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use corten_etcd_api::etcdserverpb::watch_request::RequestUnion;
+use corten_etcd_api::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
+use corten_raft::{Leader, ReadTx};
+use corten_store::auth::{self, Caller};
+use corten_store::kv;
+use tokio::sync::{mpsc, watch};
+use tonic::{Status, Streaming};
+
+use super::inbox::Inbox;
+use super::interest::Interest;
+use super::messages::interest;
+use crate::etcd::v3::{V3, error};
+
+/// How often quiet watchers that asked for it are told how far they are; etcd's interval.
+const PROGRESS: Duration = Duration::from_secs(600);
+/// How long a stream that wants a leader goes on without one: three elections, as with etcd.
+const LEADERLESS: Duration = Duration::from_secs(3);
+/// The id of answers that concern the whole stream.
+pub const NO_WATCH: i64 = -1;
+
+/// Why a stream ends.
+pub enum End {
+    /// The client has gone.
+    Gone,
+    /// It is told why.
+    Told(Status),
+}
+
+impl From<Status> for End {
+    fn from(status: Status) -> End {
+        End::Told(status)
+    }
+}
+
+/// A stream of one client.
+pub struct Stream {
+    pub v3: V3,
+    pub inbox: Arc<Inbox>,
+    pub watches: BTreeMap<i64, Watch>,
+    /// Ids by the hub's numbers.
+    pub ids: BTreeMap<u64, i64>,
+    /// Watchers that must read the history.
+    pub behind: VecDeque<i64>,
+    pub next_id: i64,
+    /// The client asked how far the stream is.
+    pub progress: bool,
+    pub out: mpsc::Sender<Result<WatchResponse, Status>>,
+}
+
+/// One watcher on it.
+pub struct Watch {
+    pub number: u64,
+    pub interest: Interest,
+    /// Where to read on while it is behind.
+    pub next: i64,
+    pub is_behind: bool,
+    pub prev_kv: bool,
+    pub fragment: bool,
+    pub progress_notify: bool,
+    /// Nothing was sent since the last look.
+    pub is_quiet: bool,
+}
+
+/// Serves a stream to its end.
+pub async fn serve(
+    v3: V3,
+    mut requests: Streaming<WatchRequest>,
+    out: mpsc::Sender<Result<WatchResponse, Status>>,
+    wants_leader: bool,
+) {
+    let leader = v3.node.leader();
+    let mut stream = Stream {
+        v3,
+        inbox: Arc::default(),
+        watches: BTreeMap::new(),
+        ids: BTreeMap::new(),
+        behind: VecDeque::new(),
+        next_id: 0,
+        progress: false,
+        out,
+    };
+    let leaderless = async {
+        if !wants_leader {
+            std::future::pending::<()>().await;
+        }
+        lost(leader).await;
+    };
+    let ended = tokio::select! {
+        ended = stream.run(&mut requests) => ended,
+        () = leaderless => Err(End::Told(error::NO_LEADER.into())),
+    };
+    if let Err(End::Told(status)) = ended {
+        // The client may have gone, or not be reading.
+        let _ = stream.out.try_send(Err(status));
+    }
+}
+
+/// Returns once there has been no leader for too long.
+async fn lost(mut leader: watch::Receiver<Option<Leader>>) {
+    loop {
+        let none = leader.wait_for(Option::is_none).await.is_ok();
+        let some = leader.wait_for(Option::is_some);
+        if !none || tokio::time::timeout(LEADERLESS, some).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Stream {
+    async fn run(&mut self, requests: &mut Streaming<WatchRequest>) -> Result<(), End> {
+        let mut asking = true;
+        let out = self.out.clone();
+        let mut look = tokio::time::interval(PROGRESS);
+        look.reset();
+        loop {
+            let inbox = Arc::clone(&self.inbox);
+            let has_more = !self.behind.is_empty();
+            tokio::select! {
+                request = requests.message(), if asking => match request {
+                    Ok(Some(request)) => self.take(request).await?,
+                    // The client asks for nothing more, and still listens.
+                    Ok(None) => asking = false,
+                    Err(_) => return Err(End::Gone),
+                },
+                () = inbox.woken() => {}
+                () = std::future::ready(()), if has_more => {}
+                _ = look.tick() => self.tell_the_quiet().await?,
+                () = out.closed() => return Err(End::Gone),
+            }
+            self.deliver().await?;
+            self.catch_up().await?;
+            if self.progress && self.behind.is_empty() {
+                self.tell_progress().await?;
+            }
+        }
+    }
+
+    async fn take(&mut self, request: WatchRequest) -> Result<(), End> {
+        match request.request_union {
+            Some(RequestUnion::CreateRequest(create)) => self.create(create).await,
+            Some(RequestUnion::CancelRequest(cancel)) => self.cancel(cancel.watch_id).await,
+            Some(RequestUnion::ProgressRequest(_)) => {
+                let revision = self.v3.read(|tx| kv::revision(tx))?;
+                self.v3.hub.reached(revision).await;
+                self.progress = true;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn create(&mut self, create: WatchCreateRequest) -> Result<(), End> {
+        let revision = self.v3.read(|tx| kv::revision(tx))?;
+        let answer = |watch_id, refused: Option<&str>| WatchResponse {
+            watch_id,
+            created: true,
+            canceled: refused.is_some(),
+            cancel_reason: refused.unwrap_or_default().to_owned(),
+            ..WatchResponse::default()
+        };
+        let interest = match interest(&create) {
+            Ok(interest) => interest,
+            Err(reason) => return self.send(revision, answer(NO_WATCH, Some(reason))).await,
+        };
+        let range = kv::Range {
+            key: interest.key.clone(),
+            range_end: create.range_end.clone(),
+            ..kv::Range::default()
+        };
+        let may = |tx: &ReadTx<'_>, caller: &Caller| auth::range(tx, caller, &range);
+        if let Err(refused) = self.v3.look_up_as(may, |_| Ok(Ok(()))) {
+            let reason = format!(
+                "rpc error: code = {:?} desc = {}",
+                refused.code(),
+                refused.message()
+            );
+            return self.send(revision, answer(NO_WATCH, Some(&reason))).await;
+        }
+        if create.watch_id != 0 && self.watches.contains_key(&create.watch_id) {
+            let reason = "mvcc: duplicate watch ID provided on the WatchStream";
+            return self.send(revision, answer(NO_WATCH, Some(reason))).await;
+        }
+        let id = self.id(create.watch_id);
+        let next = if create.start_revision == 0 {
+            revision + 1
+        } else {
+            create.start_revision
+        };
+        let number = self.v3.hub.number();
+        self.send(revision, answer(id, None)).await?;
+        let is_behind = next <= revision || !self.v3.hub.join(number, &interest, next, &self.inbox);
+        let watch = Watch {
+            number,
+            interest,
+            next,
+            is_behind,
+            prev_kv: create.prev_kv,
+            fragment: create.fragment,
+            progress_notify: create.progress_notify,
+            is_quiet: true,
+        };
+        self.ids.insert(number, id);
+        self.watches.insert(id, watch);
+        if is_behind {
+            self.behind.push_back(id);
+        }
+        Ok(())
+    }
+
+    /// The id asked for, or the next that is free.
+    fn id(&mut self, asked: i64) -> i64 {
+        if asked != 0 {
+            return asked;
+        }
+        while self.watches.contains_key(&self.next_id) {
+            self.next_id += 1;
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    async fn cancel(&mut self, id: i64) -> Result<(), End> {
+        if !self.forget(id) {
+            return Ok(());
+        }
+        let revision = self.v3.read(|tx| kv::revision(tx))?;
+        let answer = WatchResponse {
+            watch_id: id,
+            canceled: true,
+            ..WatchResponse::default()
+        };
+        self.send(revision, answer).await
+    }
+
+    /// Takes a watcher out; false if there is none.
+    pub fn forget(&mut self, id: i64) -> bool {
+        let Some(watch) = self.watches.remove(&id) else {
+            return false;
+        };
+        self.v3.hub.leave(watch.number, &watch.interest);
+        self.ids.remove(&watch.number);
+        self.behind.retain(|behind| *behind != id);
+        true
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        for watch in self.watches.values() {
+            self.v3.hub.leave(watch.number, &watch.interest);
+        }
+    }
+}

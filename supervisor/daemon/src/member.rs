@@ -1,0 +1,157 @@
+//! A member of the store: the node, the face its clients see, and what serves both. The supervisor has one beside fleet;
+//! `corten etcd` is one.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use corten_raft::{Config, Node};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::bootstrap::{self, BootstrapError, Founding};
+use crate::etcd::hub::Hub;
+use crate::etcd::v3::lessor::{self, Lessor, Renewal};
+use crate::etcd::v3::{self, V3};
+use crate::http::{Socket, serve};
+use crate::listeners::hosts;
+use crate::pulse::Pulses;
+use crate::settings::Etcd;
+use crate::stop::{Stop, Stopper};
+use crate::tls::{self, TlsError};
+use crate::{etcd, watching};
+
+/// How long the parts may take to end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Why a member does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The founding members cannot be found.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// A certificate for its peers cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store does not start.
+    #[error(transparent)]
+    Store(#[from] corten_raft::StartError),
+    /// The state cannot be read, or this program is broken.
+    #[error("the v3 API: {0}")]
+    Api(String),
+}
+
+/// A member that runs, not served yet.
+pub struct Member {
+    /// The store.
+    pub node: Node,
+    face: etcd::Face,
+    hub: Hub,
+    clients: Router,
+    watches: v3::watch::hub::Hub,
+    feed: v3::watch::hub::Feed,
+    lessor: Lessor,
+    renewals: mpsc::Receiver<Renewal>,
+}
+
+impl Member {
+    /// Finds the founding members and starts the node; returns before the cluster is formed.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(etcd: &Etcd) -> Result<Member, StartError> {
+        let founding = bootstrap::find(etcd).await?;
+        let node = Node::start(config(etcd, founding)?).await?;
+        let hub = Hub::default();
+        let face = etcd::Face::new(node.clone(), hub.clone());
+        let api = |error: &dyn std::fmt::Display| StartError::Api(error.to_string());
+        let (watches, feed) = v3::watch::hub::Hub::begin(&node).map_err(|e| api(&e))?;
+        let (lessor, renewals) = Lessor::new(node.clone(), etcd.election_ms);
+        let v3 = V3::new(node.clone(), watches.clone(), lessor.clone());
+        let clients = etcd::router(face.clone(), &v3).map_err(|e| api(&e))?;
+        Ok(Member {
+            node,
+            face,
+            hub,
+            clients,
+            watches,
+            feed,
+            lessor,
+            renewals,
+        })
+    }
+
+    /// The clients' routes.
+    pub fn clients(&self) -> Router {
+        self.clients.clone()
+    }
+
+    /// The peers' routes.
+    pub fn peers(&self) -> Router {
+        let leases = lessor::peer_router(self.lessor.clone());
+        self.node.peer_router().merge(leases)
+    }
+
+    /// Starts the loops that belong to it; they run until `stop`.
+    pub fn run(self, tasks: &mut JoinSet<()>, pulses: &Pulses, stop: &Stop) {
+        let node = self.node;
+        let pulse = pulses.register("watchers");
+        tasks.spawn(watching::run(
+            node.clone(),
+            self.hub,
+            self.face,
+            pulse,
+            stop.clone(),
+        ));
+        let pulse = pulses.register("v3 watchers");
+        tasks.spawn(v3::watch::hub::run(
+            node.clone(),
+            self.watches,
+            self.feed,
+            pulse,
+            stop.clone(),
+        ));
+        let pulse = pulses.register("v3 leases");
+        tasks.spawn(lessor::run(self.lessor, self.renewals, pulse, stop.clone()));
+        let pulse = pulses.register("v3 sweep");
+        tasks.spawn(v3::sweep::run(node, pulse, stop.clone()));
+    }
+}
+
+/// Serves `routes` on all `sockets` until `stop`.
+pub fn serve_on(tasks: &mut JoinSet<()>, sockets: Vec<Socket>, routes: &Router, stop: &Stop) {
+    for socket in sockets {
+        tasks.spawn(serve(socket, routes.clone(), stop.clone()));
+    }
+}
+
+/// Stops everything: the parts, then the store.
+pub async fn stop(stopper: Stopper, mut tasks: JoinSet<()>, node: &Node) {
+    let begun = Instant::now();
+    stopper.stop();
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(FAREWELL, all).await.is_err() {
+        tracing::warn!("some parts did not end within {FAREWELL:?}");
+        tasks.abort_all();
+    }
+    if tokio::time::timeout(FAREWELL, node.shutdown()).await.is_err() {
+        tracing::warn!(
+            "the store did not end within {FAREWELL:?}; its log makes up for it at the next start"
+        );
+    }
+    tracing::info!(took = ?begun.elapsed(), "stopped");
+}
+
+fn config(etcd: &Etcd, founding: Founding) -> Result<Config, TlsError> {
+    let mut config = Config::new(etcd.name.as_str(), etcd.data_dir.as_path());
+    let peer_tls = tls::with_generated(&etcd.peer_tls, &etcd.data_dir, "peer", &hosts(&etcd.listen_peer))?;
+    config.initial_cluster = founding.members;
+    config.initial_cluster_token = founding.token;
+    config.existing = etcd.existing;
+    config.force_new_cluster = etcd.force_new_cluster;
+    config.peer_tls = tls::client(&peer_tls)?;
+    config.advertise_client_urls = etcd.advertise_client_urls.clone();
+    config.heartbeat_ms = etcd.heartbeat_ms;
+    config.election_ms = etcd.election_ms;
+    config.snapshot_count = etcd.snapshot_count;
+    Ok(config)
+}

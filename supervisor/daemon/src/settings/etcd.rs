@@ -1,0 +1,354 @@
+//! etcd's variables: text to value, and the checks that tie several together (etcd's own, with its rules).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::parse::Reader;
+use super::tls::{self, Tls};
+use super::url::Url;
+use super::{AutoCompaction, Discovery, Etcd, Limits, Listen, Program, duration};
+
+/// etcd's upper bound: a longer election timeout is never right, milliseconds.
+const MAX_ELECTION_MS: u64 = 50_000;
+
+/// What is taken where nothing is given.
+struct Defaults {
+    client_urls: &'static str,
+    peer_urls: &'static str,
+    snapshot_count: u64,
+}
+
+impl Program {
+    fn defaults(self) -> Defaults {
+        match self {
+            // etcd 2's; the second of each is the port of etcd 0.4.
+            Program::Supervisor => Defaults {
+                client_urls: "http://localhost:2379,http://localhost:4001",
+                peer_urls: "http://localhost:2380,http://localhost:7001",
+                snapshot_count: 10_000,
+            },
+            // etcd 3.4's.
+            Program::Etcd => Defaults {
+                client_urls: "http://localhost:2379",
+                peer_urls: "http://localhost:2380",
+                snapshot_count: 100_000,
+            },
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// The ETCD_ variables.
+    pub fn etcd(&mut self, program: Program) -> Etcd {
+        let defaults = program.defaults();
+        let name = self.text("ETCD_NAME").unwrap_or("default").to_owned();
+        let advertise_peer_urls = self.advertised("ETCD_INITIAL_ADVERTISE_PEER_URLS", defaults.peer_urls);
+        let discovery = self.discovery();
+        let initial_cluster = match discovery {
+            Some(_) => Vec::new(),
+            None => self.initial_cluster(&name, &advertise_peer_urls),
+        };
+        let (heartbeat_ms, election_ms) = self.timing();
+        self.advertising_is_told();
+        let listen_peer = self.listen("ETCD_LISTEN_PEER_URLS", defaults.peer_urls);
+        let listen_client = self.listen("ETCD_LISTEN_CLIENT_URLS", defaults.client_urls);
+        let data_dir = self.path("ETCD_DATA_DIR").unwrap_or_else(|| match program {
+            Program::Supervisor => "/var/lib/corten".into(),
+            Program::Etcd => format!("{name}.etcd").into(),
+        });
+        Etcd {
+            client_tls: self.tls(&tls::CLIENTS, listen_client.iter().any(|listen| listen.tls)),
+            peer_tls: self.peer_tls(&listen_peer, &advertise_peer_urls),
+            listen_peer,
+            listen_client,
+            advertise_client_urls: self.advertised("ETCD_ADVERTISE_CLIENT_URLS", defaults.client_urls),
+            data_dir,
+            initial_cluster_token: self
+                .text("ETCD_INITIAL_CLUSTER_TOKEN")
+                .unwrap_or("etcd-cluster")
+                .to_owned(),
+            snapshot_count: self.number(
+                "ETCD_SNAPSHOT_COUNT",
+                defaults.snapshot_count,
+                1,
+                "write the number of entries, at least 1",
+            ),
+            existing: self.existing(),
+            force_new_cluster: self.boolean("ETCD_FORCE_NEW_CLUSTER"),
+            limits: self.limits(),
+            name,
+            advertise_peer_urls,
+            initial_cluster,
+            discovery,
+            heartbeat_ms,
+            election_ms,
+        }
+    }
+
+    fn peer_tls(&mut self, listen: &[Listen], advertised: &[String]) -> Tls {
+        let https = listen.iter().any(|listen| listen.tls);
+        let tls = self.tls(&tls::PEERS, https);
+        if advertised.iter().any(|url| url.starts_with("https://")) && !https && listen.len() == 1 {
+            self.warnings.push(
+                "ETCD_INITIAL_ADVERTISE_PEER_URLS is https, ETCD_LISTEN_PEER_URLS is http: peers reach this member \
+                 only if something between them ends TLS"
+                    .to_owned(),
+            );
+        }
+        tls
+    }
+
+    fn urls(&mut self, name: &str, default: &str) -> Vec<Url> {
+        const TODO: &str = "write http://ADDRESS:PORT, several with commas";
+        match Url::parse_list(self.text(name).unwrap_or(default)) {
+            Ok(urls) if !urls.is_empty() => urls,
+            Ok(_) => {
+                self.problem(name, "it names no URL", TODO);
+                Vec::new()
+            }
+            Err(error) => {
+                self.problem(name, error, TODO);
+                Vec::new()
+            }
+        }
+    }
+
+    fn listen(&mut self, name: &str, default: &str) -> Vec<Listen> {
+        let mut found: Vec<Listen> = Vec::new();
+        for url in self.urls(name, default) {
+            match url.listen_address() {
+                Ok(address) if !found.iter().any(|listen| listen.address == address) => {
+                    found.push(Listen {
+                        address,
+                        tls: url.tls,
+                    });
+                }
+                Ok(_) => {}
+                Err(error) => self.problem(name, error, "write the address of an interface, or 0.0.0.0"),
+            }
+        }
+        found
+    }
+
+    fn advertised(&mut self, name: &str, default: &str) -> Vec<String> {
+        self.urls(name, default).iter().map(Url::to_string).collect()
+    }
+
+    /// Heartbeat and election timeout with etcd's rules between them.
+    fn timing(&mut self) -> (u64, u64) {
+        const TODO: &str = "write milliseconds, at least 1";
+        let heartbeat = self.number("ETCD_HEARTBEAT_INTERVAL", 100, 1, TODO);
+        let election = self.number("ETCD_ELECTION_TIMEOUT", 1_000, 1, TODO);
+        if election < 5 * heartbeat {
+            let why = format!("it is less than five heartbeats of {heartbeat} ms");
+            self.problem(
+                "ETCD_ELECTION_TIMEOUT",
+                why,
+                "raise it, or lower ETCD_HEARTBEAT_INTERVAL",
+            );
+        }
+        if election > MAX_ELECTION_MS {
+            self.problem("ETCD_ELECTION_TIMEOUT", "it is more than 50000 ms", "lower it");
+        }
+        (heartbeat, election)
+    }
+
+    /// Like etcd 2: who says where to listen must say what clients shall use, or they would be sent to localhost.
+    fn advertising_is_told(&mut self) {
+        let told = |name| self.given.contains_key(name);
+        if told("ETCD_LISTEN_CLIENT_URLS") && !told("ETCD_ADVERTISE_CLIENT_URLS") {
+            self.problem(
+                "ETCD_ADVERTISE_CLIENT_URLS",
+                "it is required when ETCD_LISTEN_CLIENT_URLS is set",
+                "write the URLs under which clients reach this machine",
+            );
+        }
+    }
+
+    fn existing(&mut self) -> bool {
+        let name = "ETCD_INITIAL_CLUSTER_STATE";
+        match self.text(name) {
+            None | Some("new") => false,
+            Some("existing") => true,
+            Some(_) => {
+                self.problem(
+                    name,
+                    "it is neither new nor existing",
+                    "write \"new\" or \"existing\"",
+                );
+                false
+            }
+        }
+    }
+
+    /// At most one of the three ways to find the founding members.
+    fn discovery(&mut self) -> Option<Discovery> {
+        let names = ["ETCD_INITIAL_CLUSTER", "ETCD_DISCOVERY", "ETCD_DISCOVERY_SRV"];
+        let given: Vec<&str> = names
+            .into_iter()
+            .filter(|name| self.text(name).is_some())
+            .collect();
+        if let [first, _, ..] = given[..] {
+            self.problem(
+                first,
+                "multiple discovery or bootstrap flags are set",
+                "choose one of \"initial-cluster\", \"discovery\" or \"discovery-srv\"",
+            );
+        }
+        if let Some(url) = self.text("ETCD_DISCOVERY") {
+            if !url.starts_with("http://") && !url.starts_with("https://") {
+                self.problem(
+                    "ETCD_DISCOVERY",
+                    "discovery: invalid URL",
+                    "write http://HOST/PATH/TOKEN",
+                );
+            }
+            let proxy = self.text("ETCD_DISCOVERY_PROXY").map(str::to_owned);
+            return Some(Discovery::Url {
+                url: url.trim_end_matches('/').to_owned(),
+                proxy,
+            });
+        }
+        self.text("ETCD_DISCOVERY_SRV").map(|domain| Discovery::Srv {
+            domain: domain.to_owned(),
+            name: self.text("ETCD_DISCOVERY_SRV_NAME").map(str::to_owned),
+        })
+    }
+
+    /// `name=url,name=url`: must name us, under the URLs we advertise.
+    fn initial_cluster(&mut self, name: &str, advertised: &[String]) -> Vec<(String, String)> {
+        const VARIABLE: &str = "ETCD_INITIAL_CLUSTER";
+        let Some(text) = self.text(VARIABLE) else {
+            // Of the default URLs, the second is that of etcd 0.4, where nobody looks for a peer any more.
+            let told = self.given.contains_key("ETCD_INITIAL_ADVERTISE_PEER_URLS");
+            let urls = advertised.iter().take(if told { usize::MAX } else { 1 });
+            return urls.map(|url| (name.to_owned(), url.clone())).collect();
+        };
+        let members = self.members(VARIABLE, text);
+        match members.get(name) {
+            None => self.problem(
+                VARIABLE,
+                format!("this member's name {name:?} is not in it"),
+                "add it, or set ETCD_NAME to the name this machine has there",
+            ),
+            Some(own) if !own.iter().any(|url| advertised.contains(url)) => self.problem(
+                VARIABLE,
+                format!(
+                    "{name} stands there with {}, but advertises {}",
+                    own.join(" and "),
+                    advertised.join(" and ")
+                ),
+                "make ETCD_INITIAL_ADVERTISE_PEER_URLS and ETCD_INITIAL_CLUSTER agree",
+            ),
+            Some(_) => {}
+        }
+        self.no_url_twice(VARIABLE, &members);
+        let pairs = members
+            .into_iter()
+            .flat_map(|(member, urls)| urls.into_iter().map(move |url| (member.to_owned(), url)));
+        pairs.collect()
+    }
+
+    fn members<'t>(&mut self, variable: &str, text: &'t str) -> BTreeMap<&'t str, Vec<String>> {
+        let mut members: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+            let parsed = pair
+                .split_once('=')
+                .map(|(member, url)| (member.trim(), Url::parse(url.trim())));
+            match parsed {
+                Some((member, Ok(url))) if !member.is_empty() => {
+                    members.entry(member).or_default().push(url.to_string());
+                }
+                Some((_, Err(error))) => {
+                    self.problem(variable, error, "write NAME=http://ADDRESS:PORT with commas")
+                }
+                _ => self.problem(
+                    variable,
+                    format!("{pair:?} is no NAME=URL"),
+                    "write NAME=http://ADDRESS:PORT",
+                ),
+            }
+        }
+        members
+    }
+
+    fn no_url_twice(&mut self, variable: &str, members: &BTreeMap<&str, Vec<String>>) {
+        let mut owner: BTreeMap<&str, &str> = BTreeMap::new();
+        for (member, urls) in members {
+            for url in urls {
+                match owner.insert(url, member) {
+                    Some(other) if other != *member => {
+                        let why = format!("{url} belongs to both {other} and {member}");
+                        self.problem(variable, why, "give each member its own URL");
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn limits(&mut self) -> Limits {
+        let default = Limits::default();
+        Limits {
+            quota_backend_bytes: self.number(
+                "ETCD_QUOTA_BACKEND_BYTES",
+                0,
+                0,
+                "write bytes, 0 for the default",
+            ),
+            max_txn_ops: self.number(
+                "ETCD_MAX_TXN_OPS",
+                default.max_txn_ops,
+                1,
+                "write a number, at least 1",
+            ),
+            max_request_bytes: self.number(
+                "ETCD_MAX_REQUEST_BYTES",
+                default.max_request_bytes,
+                1,
+                "write bytes, at least 1",
+            ),
+            auto_compaction: self.auto_compaction(),
+        }
+    }
+
+    /// etcd's form: `revision` wants a number, `periodic` a duration or a number of hours; 0 is off.
+    fn auto_compaction(&mut self) -> AutoCompaction {
+        const MODE: &str = "ETCD_AUTO_COMPACTION_MODE";
+        const RETENTION: &str = "ETCD_AUTO_COMPACTION_RETENTION";
+        let text = self.text(RETENTION).unwrap_or("0");
+        let parsed = match self.text(MODE).unwrap_or("periodic") {
+            "revision" => text.parse().ok().map(AutoCompaction::Revision),
+            "periodic" => match text.parse::<u32>() {
+                Ok(hours) => Some(Duration::from_secs(3600 * u64::from(hours))),
+                Err(_) => duration::parse(text).ok(),
+            }
+            .map(AutoCompaction::Periodic),
+            _ => {
+                self.problem(MODE, "unknown auto-compaction-mode", "write periodic or revision");
+                return AutoCompaction::Off;
+            }
+        };
+        match parsed {
+            Some(AutoCompaction::Revision(0) | AutoCompaction::Periodic(Duration::ZERO)) => {
+                AutoCompaction::Off
+            }
+            Some(compaction) => compaction,
+            None => {
+                self.problem(
+                    RETENTION,
+                    "it cannot be understood in this mode",
+                    "write hours, a duration, or revisions",
+                );
+                AutoCompaction::Off
+            }
+        }
+    }
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Listen {
+        Listen { address, tls: false }
+    }
+}
