@@ -1,6 +1,8 @@
 //! The containers' records: create, find, change, remove, and settle what died without a word.
 //!
-//! Duty: unique names under one lock; each record changed under its own lock and replaced atomically.
+//! Duty: unique names under one lock; each record changed under its own lock and replaced atomically. What was asked for
+//! (`record.json`) is durable; what became of it (`state.json`) is not: after a power cut everything has ended anyway, and a
+//! state that cannot be read says just that.
 //! Settling: a record may say "running" while its process is gone, when a launcher was killed or the power was cut. Every
 //! read settles such a record, so that nothing dead blocks a name, an address or a port.
 //! Danger: lock order is names, then record, then network; never the other way.
@@ -13,6 +15,7 @@ use crate::durable::{self, Lock};
 use crate::engine::Engine;
 use crate::image::layer::remove_tree;
 use crate::record::{MountSource, Record, State, Status, now};
+use crate::systemd;
 
 /// Exit code of a container whose end nobody saw.
 pub const UNSEEN_EXIT: i32 = 255;
@@ -83,6 +86,27 @@ impl Containers {
         self.engine.container(id).join("record.json")
     }
 
+    fn state_path(&self, id: &str) -> PathBuf {
+        self.engine.container(id).join("state.json")
+    }
+
+    /// Record and state; `None` when there is no record.
+    fn read(&self, id: &str) -> io::Result<Option<Record>> {
+        let Some(mut record) = durable::read_json::<Record>(&self.record_path(id))? else {
+            return Ok(None);
+        };
+        record.state = match durable::read_json(&self.state_path(id)) {
+            Ok(state) => state.unwrap_or_default(),
+            // Torn by a power cut: it had been started, and nobody saw its end.
+            Err(_) => State {
+                status: Status::Exited,
+                exit_code: UNSEEN_EXIT,
+                ..State::default()
+            },
+        };
+        Ok(Some(record))
+    }
+
     /// Creates a container. An empty name is replaced by one that `invent` makes; it is called again on a clash.
     pub fn create(
         &self,
@@ -90,6 +114,7 @@ impl Containers {
         mut invent: impl FnMut() -> String,
     ) -> Result<(), ContainerError> {
         let _lock = self.names_lock()?;
+        self.sweep();
         let all = self.all()?;
         let holder = |name: &str| all.iter().find(|other| other.name == name);
         if record.name.is_empty() {
@@ -112,6 +137,7 @@ impl Containers {
             for part in ["upper", "work", "rootfs"] {
                 fs::create_dir_all(dir.join(part))?;
             }
+            durable::write_volatile(&self.state_path(&record.id), &serde_json::to_vec(&record.state)?)?;
             durable::write_json(&self.record_path(&record.id), record)?;
             durable::sync_dir(&self.engine.containers())
         };
@@ -124,7 +150,8 @@ impl Containers {
     /// Whether a name may be taken, as far as anybody can say before `create`.
     pub fn check_free(&self, name: &str) -> Result<(), ContainerError> {
         check_name(name)?;
-        match self.all()?.into_iter().find(|other| other.name == name) {
+        // Listing removes dead containers of `--rm`, so that they block no name.
+        match self.list()?.into_iter().find(|other| other.name == name) {
             Some(other) => Err(ContainerError::NameTaken {
                 name: name.to_owned(),
                 holder: other.id,
@@ -147,7 +174,11 @@ impl Containers {
                         .as_ref()
                         .is_some_and(|launcher| launcher.alive())
                     {
-                        self.remove(&record, true)?;
+                        match self.remove(&record, true) {
+                            // Or somebody else was quicker.
+                            Ok(()) | Err(ContainerError::Unknown(_)) => {}
+                            Err(error) => return Err(error),
+                        }
                     }
                 }
                 Ok(record) => records.push(record),
@@ -165,9 +196,15 @@ impl Containers {
             source,
         };
         let mut records: Vec<Record> = Vec::new();
-        for entry in fs::read_dir(&path).map_err(disk)? {
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            // Nothing was ever made here.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(records),
+            Err(error) => return Err(disk(error)),
+        };
+        for entry in entries {
             let id = entry.map_err(disk)?.file_name().to_string_lossy().into_owned();
-            match durable::read_json::<Record>(&self.record_path(&id)) {
+            match self.read(&id) {
                 Ok(record) => records.extend(record),
                 Err(error) => tracing::warn!("{error}; container left out"),
             }
@@ -209,11 +246,16 @@ impl Containers {
             },
         };
         let _lock = Lock::wait(&path).map_err(disk)?;
-        let mut record: Record = durable::read_json(&self.record_path(id))
-            .map_err(disk)?
-            .ok_or_else(unknown)?;
+        let mut record = self.read(id).map_err(disk)?.ok_or_else(unknown)?;
+        let asked = |record: &Record| serde_json::to_vec_pretty(record).map_err(|error| disk(error.into()));
+        let before = asked(&record)?;
         let value = change(&mut record);
-        durable::write_json(&self.record_path(id), &record).map_err(disk)?;
+        let after = asked(&record)?;
+        if before != after {
+            durable::write(&self.record_path(id), &after).map_err(disk)?;
+        }
+        let state = serde_json::to_vec_pretty(&record.state).map_err(|error| disk(error.into()))?;
+        durable::write_volatile(&self.state_path(id), &state).map_err(disk)?;
         Ok(value)
     }
 
@@ -222,34 +264,65 @@ impl Containers {
         if !is_stale(&record.state) {
             return Ok(record);
         }
+        // Asked before the lock is taken: it is another program's answer.
+        let process = record.state.process.as_ref();
+        let exit_code = process
+            .and_then(|process| systemd::exit_of(&record.state.cgroup, process))
+            .unwrap_or(UNSEEN_EXIT);
         self.change(&record.id, |record| {
             if is_stale(&record.state) {
-                record.state = settled(&record.state);
+                record.state = settled(&record.state, exit_code);
             }
             record.clone()
         })
     }
 
-    /// Removes a container that does not run, with its anonymous volumes if asked.
+    /// Removes directories without a record: what an interrupted creation or removal left. The caller holds the names'
+    /// lock, under which every record is made. What resists is tried again by the next creation.
+    fn sweep(&self) {
+        for entry in fs::read_dir(self.engine.containers())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let id = entry.file_name().to_string_lossy().into_owned();
+            if !matches!(self.record_path(&id).try_exists(), Ok(false)) {
+                continue;
+            }
+            for dir in [self.engine.run_container(&id), entry.path()] {
+                if let Err(error) = remove_tree(&dir) {
+                    tracing::warn!("sweeping {}: {error}", dir.display());
+                }
+            }
+        }
+    }
+
+    /// Removes a container that does not run, with its anonymous volumes if asked. Only the id of `record` counts: the
+    /// caller's copy may be older than what became of the container since.
     pub fn remove(&self, record: &Record, volumes: bool) -> Result<(), ContainerError> {
         let _lock = self.names_lock()?;
-        let record = self.settle(record.clone())?;
+        let newest = self.read(&record.id).map_err(|source| ContainerError::Disk {
+            path: self.engine.container(&record.id),
+            source,
+        })?;
+        let record = self.settle(newest.ok_or_else(|| ContainerError::Unknown(record.id.clone()))?)?;
         if matches!(record.state.status, Status::Running | Status::Starting) {
             return Err(ContainerError::Running(record.name));
         }
         let dir = self.engine.container(&record.id);
         let erase = || -> io::Result<()> {
-            // The record first: without it the rest is no container any more.
-            match fs::remove_file(self.record_path(&record.id)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            // The volumes before the record, which alone names them; the directories after it, since without a record
+            // they are no container any more, and the next creation sweeps them.
             if volumes {
                 for mount in record.host.mounts.iter().filter(|mount| mount.anonymous) {
                     if let MountSource::Volume(name) = &mount.source {
                         remove_tree(&self.engine.volumes().join(name))?;
                     }
                 }
+            }
+            match fs::remove_file(self.record_path(&record.id)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
             remove_tree(&self.engine.run_container(&record.id))?;
             remove_tree(&dir)
@@ -285,7 +358,7 @@ fn is_stale(state: &State) -> bool {
         && !alive(&state.launcher)
 }
 
-fn settled(state: &State) -> State {
+fn settled(state: &State, exit_code: i32) -> State {
     State {
         status: if state.started_at.is_some() {
             Status::Exited
@@ -295,7 +368,7 @@ fn settled(state: &State) -> State {
         process: None,
         launcher: None,
         network: None,
-        exit_code: UNSEEN_EXIT,
+        exit_code,
         finished_at: Some(now()),
         ..state.clone()
     }
@@ -392,6 +465,58 @@ mod tests {
         dead.state.launcher = Some(gone);
         containers.create(&mut dead, String::new).unwrap();
         let found = containers.find("dead").unwrap();
+        assert_eq!(
+            (found.state.status, found.state.exit_code),
+            (Status::Exited, UNSEEN_EXIT)
+        );
+        containers.remove(&found, true).unwrap();
+    }
+
+    #[test]
+    fn removal_goes_by_the_newest_record() {
+        let (_dir, containers) = containers();
+        let mut stale = record('a', "web");
+        stale.state.status = Status::Running;
+        stale.state.launcher = ProcessId::me();
+        containers.create(&mut stale, String::new).unwrap();
+        let ended = |record: &mut Record| record.state.status = Status::Exited;
+        containers.change(&stale.id, ended).unwrap();
+        containers.remove(&stale, true).unwrap();
+        assert!(matches!(
+            containers.remove(&stale, true),
+            Err(ContainerError::Unknown(_))
+        ));
+    }
+
+    #[test]
+    fn a_dead_container_of_rm_blocks_no_name() {
+        let (_dir, containers) = containers();
+        let mut dead = record('a', "web");
+        dead.host.auto_remove = true;
+        dead.state.status = Status::Exited;
+        containers.create(&mut dead, String::new).unwrap();
+        containers.check_free("web").unwrap();
+        assert!(!containers.engine.container(&dead.id).exists());
+    }
+
+    #[test]
+    fn creation_sweeps_what_has_no_record() {
+        let (_dir, containers) = containers();
+        containers.create(&mut record('a', "web"), String::new).unwrap();
+        let left = containers.engine.container("left");
+        fs::create_dir_all(left.join("upper")).unwrap();
+        containers.create(&mut record('b', "db"), String::new).unwrap();
+        assert!(!left.exists());
+        assert!(containers.find("web").is_ok());
+    }
+
+    #[test]
+    fn a_torn_state_means_that_it_ended_unseen() {
+        let (_dir, containers) = containers();
+        let mut torn = record('a', "torn");
+        containers.create(&mut torn, String::new).unwrap();
+        fs::write(containers.state_path(&torn.id), b"").unwrap();
+        let found = containers.find("torn").unwrap();
         assert_eq!(
             (found.state.status, found.state.exit_code),
             (Status::Exited, UNSEEN_EXIT)

@@ -61,6 +61,16 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
 
 /// Replaces `path` with `bytes`: temporary file, fsync, rename, fsync of the directory.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, true)
+}
+
+/// Replaces `path` with `bytes` for every reader at once, but after a power cut it may be empty or an older one: for what
+/// a reader can do without.
+pub fn write_volatile(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, false)
+}
+
+fn replace(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     let dir = path
         .parent()
         .ok_or_else(|| io::Error::other("path without a directory"))?;
@@ -79,9 +89,11 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
             .mode(0o600)
             .open(&temp)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        if durable {
+            file.sync_all()?;
+        }
         std::fs::rename(&temp, path)?;
-        sync_dir(dir)
+        if durable { sync_dir(dir) } else { Ok(()) }
     })();
     if written.is_err() {
         let _ = std::fs::remove_file(&temp);

@@ -1,6 +1,6 @@
 //! A container as it lies on disk: what was asked for, and what became of it.
 //!
-//! Duty: the types of `record.json`. Refusal: no behaviour beyond what follows from the record alone.
+//! Duty: the types of `record.json` and `state.json`. Refusal: no behaviour beyond what follows from the record alone.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -30,7 +30,8 @@ pub struct Record {
     pub config: Config,
     /// How it is tied to the machine.
     pub host: HostConfig,
-    /// What became of it.
+    /// What became of it; lies in a file of its own, which changes often and need not outlive a power cut.
+    #[serde(default, skip_serializing)]
     pub state: State,
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
+use crate::identity::ProcessId;
 use crate::record::{HostConfig, Record, RestartPolicy};
 
 /// Exit status of a launcher whose container was asked to end; systemd does not restart after it.
@@ -96,6 +97,60 @@ pub fn docker_command() -> io::Result<(PathBuf, Vec<OsString>)> {
         return Ok((link, Vec::new()));
     }
     Ok((program, vec!["docker".into()]))
+}
+
+/// How the main process of the service with `cgroup` ended, if `process` was it: its status, or 128 and its signal.
+pub fn exit_of(cgroup: &str, process: &ProcessId) -> Option<i32> {
+    if !is_service(cgroup) || !running() || crate::identity::boot_id().ok().as_ref() != Some(&process.boot) {
+        return None;
+    }
+    let unit = cgroup.rsplit('/').next()?;
+    let list = "--property=ExecMainPID,ExecMainCode,ExecMainStatus";
+    let output = std::process::Command::new("systemctl")
+        .args(["show", list, "--", unit])
+        .output()
+        .ok()?;
+    parse_exit(&String::from_utf8_lossy(&output.stdout), process.pid)
+}
+
+fn parse_exit(text: &str, pid: i32) -> Option<i32> {
+    let field = |name: &str| -> Option<i32> {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?
+            .parse()
+            .ok()
+    };
+    let status = field("ExecMainStatus")?;
+    match (field("ExecMainPID")? == pid, field("ExecMainCode")?) {
+        (true, libc::CLD_EXITED) => Some(status),
+        (true, libc::CLD_KILLED | libc::CLD_DUMPED) => Some(128 + status),
+        _ => None,
+    }
+}
+
+/// `systemd-run` for a unit that does nothing until `unit` ends, and then calls `docker` to clean up.
+pub fn tidy_command(record: &Record, unit: &str, docker: &[OsString]) -> Vec<OsString> {
+    let mut command: Vec<OsString> = ["--quiet", "--collect", "--no-block", "--service-type=oneshot"]
+        .map(OsString::from)
+        .into();
+    command.push(format!("--unit=docker-{}-tidy.service", record.id).into());
+    command.push(format!("--description=Clean-up of container {}", record.name).into());
+    let stop: Vec<String> = docker
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    properties(
+        &mut command,
+        [
+            format!("BindsTo={unit}"),
+            // What starts before the unit stops after it: the container is gone when the clean-up looks.
+            format!("Before={unit}"),
+            "RemainAfterExit=yes".into(),
+            format!("ExecStop={}", stop.join(" ")),
+        ],
+    );
+    command.extend(["--", "/bin/true"].map(OsString::from));
+    command
 }
 
 /// Properties that turn a container's options into its unit's.
@@ -236,6 +291,34 @@ mod tests {
         assert!(!is_service("/user.slice/user-500.slice/session-1.scope"));
         assert!(!is_service("/user.slice/user-500.slice/user@500.service"));
         assert!(!is_service("/"));
+    }
+
+    #[test]
+    fn exits_of_the_main_process_only() {
+        let text = "ExecMainPID=7\nExecMainCode=1\nExecMainStatus=3\n";
+        assert_eq!((parse_exit(text, 7), parse_exit(text, 8)), (Some(3), None));
+        assert_eq!(
+            parse_exit("ExecMainPID=7\nExecMainCode=2\nExecMainStatus=9\n", 7),
+            Some(137)
+        );
+        assert_eq!(
+            parse_exit("ExecMainPID=7\nExecMainCode=0\nExecMainStatus=0\n", 7),
+            None
+        );
+    }
+
+    #[test]
+    fn the_clean_up_stops_after_the_unit() {
+        let record: Record = serde_json::from_value(serde_json::json!({
+            "id": "a", "name": "web", "created": "", "image": "", "image_name": "", "layers": [],
+            "log_tag": "", "config": {}, "host": {}
+        }))
+        .unwrap();
+        let command = tidy_command(&record, "web.service", &["docker".into()]);
+        for property in ["BindsTo=web.service", "Before=web.service"] {
+            let word = OsString::from(format!("--property={property}"));
+            assert!(command.contains(&word), "{property}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::hex;
+use crate::reference::is_sha256_hex;
 
 /// Points at content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,7 +185,23 @@ pub struct RootFs {
     #[serde(rename = "type")]
     pub kind: String,
     /// `sha256:...` of each uncompressed layer, lowest first.
+    #[serde(deserialize_with = "only_digests")]
     pub diff_ids: Vec<String>,
+}
+
+/// A diff id becomes the name of a layer's directory, so it must not be a path.
+fn only_digests<'de, D>(deserializer: D) -> Result<Vec<String>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let ids = Vec::<String>::deserialize(deserializer)?;
+    let sound = |id: &String| id.strip_prefix("sha256:").is_some_and(is_sha256_hex);
+    match ids.iter().find(|id| !sound(id)) {
+        Some(id) => Err(serde::de::Error::custom(format!(
+            "diff id {id:?} is not of sha256"
+        ))),
+        None => Ok(ids),
+    }
 }
 
 /// One step of a build.
@@ -251,6 +268,18 @@ mod tests {
         .unwrap();
         assert_eq!(file.config.env, ["A=1"]);
         assert!(file.config.cmd.is_empty());
+    }
+
+    #[test]
+    fn a_diff_id_is_a_digest_and_no_path() {
+        let parse = |id: &str| {
+            let text = serde_json::json!({"type": "layers", "diff_ids": [id]}).to_string();
+            serde_json::from_str::<RootFs>(&text)
+        };
+        assert!(parse(&format!("sha256:{}", "a".repeat(64))).is_ok());
+        for id in ["sha256:../../../home", "sha256:aa", "/home", ""] {
+            assert!(parse(id).is_err(), "{id}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Duty: the content-addressed store and what it says about an image. Refusal: no network; `registry` fetches.
 
 pub mod archive;
+mod entry;
 pub mod layer;
 pub mod manifest;
 pub mod store;

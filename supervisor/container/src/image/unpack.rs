@@ -14,10 +14,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{
-    self as rfs, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
-};
+use rustix::fs::{self as rfs, AtFlags, FileType, Mode, OFlags, ResolveFlags, Timestamps, XattrFlags};
 use tar::{Archive, Entry, EntryType};
+
+use super::entry::{attributes, link_target, owner, times};
 
 /// Why an archive was refused or could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,7 @@ pub fn unpack(archive: impl Read, target: &Path, ownership: Ownership) -> Result
 }
 
 /// Why one entry was refused.
-enum Refused {
+pub(super) enum Refused {
     Archive(io::Error),
     Unsafe,
     Io(io::Error),
@@ -465,184 +465,6 @@ fn kind_of(parent: &OwnedFd, name: &OsStr) -> Result<Option<FileType>, Refused> 
     }
 }
 
-fn link_target<R: Read>(entry: &Entry<'_, R>) -> Result<PathBuf, Refused> {
-    match entry.link_name().map_err(Refused::Archive)? {
-        Some(target) => Ok(target.into_owned()),
-        None => Err(Refused::Archive(io::Error::other("a link without a target"))),
-    }
-}
-
-fn owner<R: Read>(entry: &Entry<'_, R>) -> Result<(Uid, Gid), Refused> {
-    let uid = entry.header().uid().map_err(Refused::Archive)?;
-    let gid = entry.header().gid().map_err(Refused::Archive)?;
-    let (Ok(uid), Ok(gid)) = (u32::try_from(uid), u32::try_from(gid)) else {
-        return Err(Refused::Unsafe);
-    };
-    if uid == u32::MAX || gid == u32::MAX {
-        return Err(Refused::Unsafe);
-    }
-    Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
-}
-
-fn times<R: Read>(entry: &Entry<'_, R>) -> Result<Timestamps, Refused> {
-    let seconds = entry.header().mtime().map_err(Refused::Archive)?;
-    let at = Timespec {
-        tv_sec: i64::try_from(seconds).unwrap_or(0),
-        tv_nsec: 0,
-    };
-    Ok(Timestamps {
-        last_access: at,
-        last_modification: at,
-    })
-}
-
-/// Extended attributes out of the PAX records `SCHILY.xattr.<name>`.
-fn attributes<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<(String, Vec<u8>)>, Refused> {
-    let mut found = Vec::new();
-    if let Some(records) = entry.pax_extensions().map_err(Refused::Archive)? {
-        for record in records {
-            let record = record.map_err(Refused::Archive)?;
-            if let Some(name) = record
-                .key()
-                .ok()
-                .and_then(|key| key.strip_prefix("SCHILY.xattr."))
-            {
-                found.push((name.to_owned(), record.value_bytes().to_vec()));
-            }
-        }
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::os::unix::fs::MetadataExt;
-
-    use super::*;
-
-    fn header(kind: EntryType, size: u64) -> tar::Header {
-        let mut header = tar::Header::new_ustar();
-        header.set_entry_type(kind);
-        header.set_mode(if kind == EntryType::Directory {
-            0o755
-        } else {
-            0o644
-        });
-        header.set_size(size);
-        header.set_mtime(1_000_000_000);
-        header
-    }
-
-    /// Entries as `(path, kind, content or link target)`; paths are written raw, so that bad ones get in.
-    fn archive(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (path, kind, text) in entries {
-            let file = *kind == EntryType::Regular;
-            let mut header = header(*kind, if file { text.len() as u64 } else { 0 });
-            header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
-            if !file && !text.is_empty() {
-                header.set_link_name_literal(text).unwrap();
-            }
-            header.set_cksum();
-            builder
-                .append(&header, if file { text.as_bytes() } else { b"" })
-                .unwrap();
-        }
-        builder.into_inner().unwrap()
-    }
-
-    fn unpacked(entries: &[(&str, EntryType, &str)]) -> Result<tempfile::TempDir, UnpackError> {
-        let dir = tempfile::tempdir().unwrap();
-        unpack(archive(entries).as_slice(), dir.path(), Ownership::Caller).map(|()| dir)
-    }
-
-    use EntryType::{Directory, Link, Regular, Symlink};
-
-    #[test]
-    fn files_links_and_times_arrive() {
-        let dir = unpacked(&[
-            ("a/", Directory, ""),
-            ("a/b/c", Regular, "hello"),
-            ("a/hard", Link, "a/b/c"),
-            ("a/soft", Symlink, "/etc/passwd"),
-        ])
-        .unwrap();
-        let at = |path: &str| dir.path().join(path);
-        assert_eq!(std::fs::read(at("a/b/c")).unwrap(), b"hello");
-        assert_eq!(
-            at("a/hard").metadata().unwrap().ino(),
-            at("a/b/c").metadata().unwrap().ino()
-        );
-        assert_eq!(
-            std::fs::read_link(at("a/soft")).unwrap(),
-            Path::new("/etc/passwd")
-        );
-        assert_eq!(at("a").metadata().unwrap().mtime(), 1_000_000_000);
-    }
-
-    #[test]
-    fn no_path_leaves_the_layer() {
-        let outside = tempfile::tempdir().unwrap();
-        let target = outside.path().to_str().unwrap();
-        for entries in [
-            &[("../evil", Regular, "x")][..],
-            &[("a/../../evil", Regular, "x")],
-            &[("l", Symlink, target), ("l/evil", Regular, "x")],
-            &[("l", Symlink, target), ("l/sub/evil", Regular, "x")],
-            &[("l", Symlink, target), ("l/.wh.evil", Regular, "")],
-            &[("h", Link, "../../etc/passwd")],
-            &[("l", Symlink, "/etc"), ("h", Link, "l/passwd")],
-            &[("d/.wh...", Regular, "")],
-        ] {
-            assert!(
-                matches!(unpacked(entries), Err(UnpackError::UnsafePath(_))),
-                "{entries:?}"
-            );
-        }
-        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_file_replaces_a_link_instead_of_writing_through_it() {
-        let outside = tempfile::NamedTempFile::new().unwrap();
-        let target = outside.path().to_str().unwrap();
-        let dir = unpacked(&[("f", Symlink, target), ("f", Regular, "mine")]).unwrap();
-        assert_eq!(std::fs::read(dir.path().join("f")).unwrap(), b"mine");
-        assert_eq!(std::fs::read(outside.path()).unwrap(), b"");
-    }
-
-    #[test]
-    fn an_opaque_directory_keeps_what_its_own_layer_holds() {
-        let dir = unpacked(&[("d/new", Regular, "x"), ("d/.wh..wh..opq", Regular, "")]).unwrap();
-        let mut value = [0; 8];
-        let attribute = Ownership::Caller.opaque_attribute();
-        match rfs::getxattr(dir.path().join("d"), attribute, &mut value) {
-            Ok(n) => assert_eq!(&value[..n], b"y"),
-            Err(errno) => panic!("no attribute {attribute}: {errno}"),
-        }
-        assert!(dir.path().join("d/new").exists());
-    }
-
-    #[test]
-    fn whiteouts_are_character_devices_and_lose_against_their_own_layer() {
-        // Making a 0:0 character device needs no privilege since Linux 5.8.
-        let dir = unpacked(&[
-            (".wh.gone", Regular, ""),
-            ("kept", Regular, "k"),
-            (".wh.kept", Regular, ""),
-            (".wh.again", Regular, ""),
-            ("again/", Directory, ""),
-        ])
-        .unwrap();
-        let gone = std::fs::symlink_metadata(dir.path().join("gone")).unwrap();
-        assert_eq!((gone.mode() & 0o170_000, gone.rdev()), (0o020_000, 0));
-        assert_eq!(std::fs::read(dir.path().join("kept")).unwrap(), b"k");
-        let mut value = [0; 8];
-        let attribute = Ownership::Caller.opaque_attribute();
-        assert_eq!(
-            rfs::getxattr(dir.path().join("again"), attribute, &mut value).unwrap(),
-            1
-        );
-    }
-}
+#[path = "unpack_tests.rs"]
+mod tests;

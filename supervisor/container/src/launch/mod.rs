@@ -13,9 +13,12 @@
 //! Danger: libcontainer clones without exec and the child allocates, so the caller must have one thread; `run` checks.
 //! The cgroup is the unit's: nothing here writes to it but `cgroup.procs`, which adding a process to where it already is.
 
+mod error;
 pub mod exec;
 mod executor;
+mod prepare;
 mod process;
+mod signals;
 mod stdio;
 mod terminal;
 mod watch;
@@ -24,7 +27,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -33,14 +36,16 @@ use crate::containers::{ContainerError, Containers};
 use crate::durable;
 use crate::engine::Engine;
 use crate::identity::ProcessId;
-use crate::network::{self, NetworkError, Reservation};
-use crate::record::{Attachment, MountSource, NetworkMode, Record, Status, now};
-use crate::spec::{self, Facts, SpecError, capabilities};
-use crate::user::{self, UserError};
-use crate::{rootfs, systemd};
-use executor::{DENIED, NO_SUCH_FILE, NOT_FOUND, Program};
-use process::{Created, Plan, ProcessError};
+use crate::network::{self, Reservation};
+use crate::record::{NetworkMode, Record, Status, now};
+use crate::{rootfs, spec, systemd};
+use error::io_error;
+use executor::Program;
+use process::{Created, Plan};
 use stdio::Streams;
+
+pub use error::LaunchError;
+pub use signals::{signal_number, stop_signal};
 
 /// Whether the launcher stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,67 +54,6 @@ pub enum Mode {
     Foreground,
     /// Give it to systemd and go.
     HandOver,
-}
-
-/// Why a container was not launched.
-#[derive(Debug, thiserror::Error)]
-pub enum LaunchError {
-    /// The records.
-    #[error(transparent)]
-    Container(#[from] ContainerError),
-    /// The network.
-    #[error("failed to set up container networking: {0}")]
-    Network(#[from] NetworkError),
-    /// The options.
-    #[error(transparent)]
-    Spec(#[from] SpecError),
-    /// The user.
-    #[error(transparent)]
-    User(#[from] UserError),
-    /// The kernel or the program.
-    #[error("failed to create task for container: {0}")]
-    Process(#[from] ProcessError),
-    /// It runs already.
-    #[error("container {0} is already running")]
-    AlreadyRunning(String),
-    /// A path of the machine.
-    #[error("{what}: {source}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// The caller is no place to clone from.
-    #[error("the launcher has {0} threads and must have one; this is a defect")]
-    Threads(usize),
-    /// A source that must exist.
-    #[error("invalid mount config for type \"bind\": bind source path does not exist: {0}")]
-    NoSource(String),
-    /// The container whose network is to be shared.
-    #[error("cannot join network of a non running container: {0}")]
-    NoPeer(String),
-}
-
-impl LaunchError {
-    /// Docker's exit status: 127 when there is no such program, 126 when it cannot be run, else 125.
-    pub fn exit_code(&self) -> u8 {
-        let Self::Process(ProcessError(text)) = self else {
-            return 125;
-        };
-        if text.contains(NOT_FOUND) || text.contains(NO_SUCH_FILE) {
-            127
-        } else if text.contains(DENIED) {
-            126
-        } else {
-            125
-        }
-    }
-}
-
-fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> LaunchError {
-    let what = what.into();
-    move |source| LaunchError::Io { what, source }
 }
 
 /// How many threads this process has.
@@ -182,7 +126,11 @@ impl Launch<'_> {
         let oom_before = oom_kills(&cgroup);
         let ready = self.prepare(mode, &cgroup)?;
         let pid = ready.created.pid;
-        if let Err(error) = self.connect_and_start(mode, &ready, &cgroup) {
+        let started = match caught.asked_to_end() {
+            Some(signal) => Err(LaunchError::Stopped(signal)),
+            None => self.connect_and_start(mode, &ready, &cgroup),
+        };
+        if let Err(error) = started {
             let _ =
                 nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
             if mode == Mode::Foreground {
@@ -323,6 +271,7 @@ impl Launch<'_> {
     }
 
     fn ended(&self, status: i32, oom_killed: bool) -> Result<(), LaunchError> {
+        self.give_back();
         self.containers.change(&self.record.id, |record| {
             record.state.status = Status::Exited;
             record.state.process = None;
@@ -332,20 +281,26 @@ impl Launch<'_> {
             record.state.oom_killed = oom_killed;
             record.state.finished_at = Some(now());
         })?;
-        self.tidy();
+        self.remove_if_asked();
         Ok(())
     }
 
-    /// Gives back what the container had; nothing here may hide how it ended.
-    fn tidy(&self) {
+    /// Gives back what the container had, before its record says that it ended: from then on somebody else may start it
+    /// again, and this would take from that one. Nothing here may hide how it ended.
+    fn give_back(&self) {
         if let Err(error) = network::release(self.engine, &self.record.id) {
             tracing::warn!("releasing the network of {}: {error}", self.record.name);
         }
         let _ = fs::remove_dir_all(self.engine.run_container(&self.record.id));
-        if self.record.host.auto_remove
-            && let Err(error) = self.containers.remove(&self.record, true)
-        {
-            tracing::warn!("removing {}: {error}", self.record.name);
+    }
+
+    fn remove_if_asked(&self) {
+        if !self.record.host.auto_remove {
+            return;
+        }
+        match self.containers.remove(&self.record, true) {
+            Ok(()) | Err(ContainerError::Unknown(_)) => {}
+            Err(error) => tracing::warn!("removing {}: {error}", self.record.name),
         }
     }
 
@@ -354,6 +309,7 @@ impl Launch<'_> {
             &self.engine.container(&self.record.id).join("rootfs"),
             MntFlags::MNT_DETACH,
         );
+        self.give_back();
         let _ = self.containers.change(&self.record.id, |record| {
             record.state.status = if record.state.started_at.is_some() {
                 Status::Exited
@@ -366,127 +322,28 @@ impl Launch<'_> {
             record.state.exit_code = i32::from(error.exit_code());
             record.state.error = error.to_string();
         });
-        self.tidy();
-    }
-
-    fn write_files(&self, attachment: Option<&Attachment>) -> Result<(), LaunchError> {
-        let (record, dir) = (&self.record, self.engine.container(&self.record.id));
-        let shares = record.host.network == NetworkMode::Host;
-        let mut machine = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        // systemd-resolved's stub is on loopback; behind it stand the real servers.
-        if !shares && machine.contains("nameserver 127.0.0.53") {
-            machine = fs::read_to_string("/run/systemd/resolve/resolv.conf").unwrap_or(machine);
-        }
-        let host = &record.host;
-        let hosts = if shares && host.extra_hosts.is_empty() {
-            fs::read_to_string("/etc/hosts").unwrap_or_default()
-        } else {
-            network::hosts_file(&record.config.hostname, &host.extra_hosts, attachment)
-        };
-        for (name, text) in [
-            (
-                "resolv.conf",
-                network::resolv_conf(&machine, &host.dns, &host.dns_search, shares),
-            ),
-            ("hosts", hosts),
-            ("hostname", format!("{}\n", record.config.hostname)),
-        ] {
-            let path = dir.join(name);
-            let write = || {
-                fs::write(&path, text)?;
-                fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            };
-            write().map_err(io_error(path.display().to_string()))?;
-        }
-        Ok(())
-    }
-
-    /// Makes missing sources of mounts and fills new volumes.
-    fn prepare_mounts(&self, rootfs: &Path) -> Result<(), LaunchError> {
-        for mount in &self.record.host.mounts {
-            match &mount.source {
-                MountSource::Bind(path) if !Path::new(path).exists() => {
-                    if !mount.create {
-                        return Err(LaunchError::NoSource(path.clone()));
-                    }
-                    fs::create_dir_all(path).map_err(io_error(path.as_str()))?;
-                }
-                MountSource::Volume(name) => {
-                    let data = self.engine.volumes().join(name).join("_data");
-                    fs::create_dir_all(&data).map_err(io_error(data.display().to_string()))?;
-                    if mount.copy {
-                        rootfs::fill_volume(rootfs, &mount.target, &data)
-                            .map_err(io_error(format!("filling volume {name}")))?;
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn facts(&self, rootfs: &Path, cgroup: &str) -> Result<Facts, LaunchError> {
-        let record = &self.record;
-        let (passwd, group) = (
-            user::read_in(rootfs, "etc/passwd"),
-            user::read_in(rootfs, "etc/group"),
-        );
-        let network_namespace = match &record.host.network {
-            NetworkMode::Container(peer) => {
-                let peer = self.containers.find(peer)?;
-                let process = peer.state.process.filter(ProcessId::alive);
-                let pid = process.ok_or_else(|| LaunchError::NoPeer(peer.name))?.pid;
-                Some(PathBuf::from(format!("/proc/{pid}/ns/net")))
-            }
-            _ => None,
-        };
-        Ok(Facts {
-            rootfs: rootfs.to_owned(),
-            dir: self.engine.container(&record.id),
-            volumes: self.engine.volumes(),
-            cgroup: cgroup.to_owned(),
-            identity: user::resolve(&record.config.user, &record.host.group_add, &passwd, &group)?,
-            available: capabilities::available(),
-            network_namespace,
-            extra_env: Vec::new(),
-            host_devices: if record.host.privileged || !record.host.devices.is_empty() {
-                host_devices(Path::new("/dev"))
-            } else {
-                Vec::new()
-            },
-        })
+        self.remove_if_asked();
     }
 }
 
-/// The signal that asks a container to end.
-pub fn stop_signal(record: &Record) -> i32 {
-    match record.config.stop_signal.as_str() {
-        "" => libc::SIGTERM,
-        text => signal_number(text).unwrap_or(libc::SIGTERM),
+/// Gives back what an ended container had, after a hand-over: its unit is gone, and nobody waited for its process.
+pub fn tidy(engine: &Engine, id: &str) -> Result<(), LaunchError> {
+    let containers = Containers::new(engine);
+    // Finding settles: the record now says that it ended.
+    let record = containers.find(id)?;
+    if record.state.status != Status::Exited {
+        return Ok(());
     }
-}
-
-/// Reads `TERM`, `SIGTERM`, `15`, `RTMIN+3`.
-pub fn signal_number(text: &str) -> Option<i32> {
-    if let Ok(number) = text.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(number);
+    network::release(engine, &record.id)?;
+    let _ = fs::remove_dir_all(engine.run_container(&record.id));
+    if !record.host.auto_remove {
+        return Ok(());
     }
-    let upper = text.to_ascii_uppercase();
-    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let (base, rest) = match (bare.strip_prefix("RTMIN"), bare.strip_prefix("RTMAX")) {
-        (Some(rest), _) => (libc::SIGRTMIN(), rest),
-        (_, Some(rest)) => (libc::SIGRTMAX(), rest),
-        _ => {
-            return format!("SIG{bare}")
-                .parse::<nix::sys::signal::Signal>()
-                .ok()
-                .map(|signal| signal as i32);
-        }
-    };
-    let offset: i32 = if rest.is_empty() { 0 } else { rest.parse().ok()? };
-    (libc::SIGRTMIN()..=libc::SIGRTMAX())
-        .contains(&(base + offset))
-        .then_some(base + offset)
+    match containers.remove(&record, true) {
+        // Another command's look at the containers may have removed it just now.
+        Ok(()) | Err(ContainerError::Unknown(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A mount namespace of our own: the machine's later mounts come in, ours do not go out.
@@ -507,64 +364,4 @@ fn oom_kills(cgroup: &str) -> u64 {
     let text = fs::read_to_string(format!("/sys/fs/cgroup{cgroup}/memory.events")).unwrap_or_default();
     let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
     count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
-}
-
-/// Device nodes below `dir`, without those a container has of its own.
-fn host_devices(dir: &Path) -> Vec<(String, char, u64, u64)> {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
-    const OWN: [&str; 5] = ["pts", "shm", "mqueue", "fd", "hugepages"];
-    const STANDARD: [&str; 8] = [
-        "null", "zero", "full", "random", "urandom", "tty", "ptmx", "console",
-    ];
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let (Ok(metadata), name) = (entry.metadata(), entry.file_name().to_string_lossy().into_owned())
-        else {
-            continue;
-        };
-        let kind = metadata.file_type();
-        if kind.is_dir() && !OWN.contains(&name.as_str()) {
-            found.extend(host_devices(&entry.path()));
-        } else if (kind.is_char_device() || kind.is_block_device()) && !STANDARD.contains(&name.as_str()) {
-            let letter = if kind.is_block_device() { 'b' } else { 'c' };
-            let device = metadata.rdev();
-            let (major, minor) = (
-                u64::from(rustix::fs::major(device)),
-                u64::from(rustix::fs::minor(device)),
-            );
-            found.push((entry.path().to_string_lossy().into_owned(), letter, major, minor));
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn signals_by_name_and_number() {
-        for (text, number) in [
-            ("TERM", 15),
-            ("SIGKILL", 9),
-            ("sigint", 2),
-            ("10", 10),
-            ("RTMIN+3", libc::SIGRTMIN() + 3),
-        ] {
-            assert_eq!(signal_number(text), Some(number), "{text}");
-        }
-        for text in ["", "0", "65", "SIGFOO", "RTMIN+99"] {
-            assert_eq!(signal_number(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn exit_codes_are_dockers() {
-        let code = |text: &str| LaunchError::Process(ProcessError(text.into())).exit_code();
-        assert_eq!(code("x: exec: \"foo\": executable file not found in $PATH"), 127);
-        assert_eq!(code("exec: \"/foo\": stat /foo: no such file or directory"), 127);
-        assert_eq!(code("exec: \"/etc\": permission denied"), 126);
-        assert_eq!(code("something else"), 125);
-    }
 }

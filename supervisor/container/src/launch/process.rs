@@ -33,7 +33,25 @@ fn failed(error: impl std::error::Error) -> ProcessError {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    ProcessError(text)
+    // What the program's own search says stands deep in libcontainer's chain; Docker's users know it by these words.
+    match text.find("exec: \"") {
+        Some(at) => ProcessError(format!("unable to start container process: {}", &text[at..])),
+        None => ProcessError(text),
+    }
+}
+
+/// Reaps what a failed creation has left as our children. They end by themselves, at once but not synchronously.
+fn reap_failed() {
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    let deadline = std::time::Instant::now() + std::time::Duration::from_millis(200);
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if status == WaitStatus::StillAlive {
+            if std::time::Instant::now() > deadline {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
 }
 
 /// What one clone needs.
@@ -109,8 +127,16 @@ pub fn create(plan: &Plan<'_>) -> Result<Created, ProcessError> {
     let socket = plan.run_dir.join("notify.sock");
     let _ = std::fs::remove_file(&socket);
     let arguments = plan.arguments(ContainerType::InitContainer, &socket)?;
-    let pid = container_main_process(&arguments).map_err(failed)?.as_raw();
-    Ok(Created { pid, socket })
+    match container_main_process(&arguments) {
+        Ok(pid) => Ok(Created {
+            pid: pid.as_raw(),
+            socket,
+        }),
+        Err(error) => {
+            reap_failed();
+            Err(failed(error))
+        }
+    }
 }
 
 impl Created {
@@ -141,7 +167,7 @@ pub fn join(plan: &Plan<'_>) -> Result<i32, ProcessError> {
     });
     let _ = std::fs::remove_file(&socket);
     drop(writer);
-    let pid = result?;
+    let pid = result.inspect_err(|_| reap_failed())?;
     // The child's copy of the pipe closes when the program runs; before that it may carry the reason why not.
     let mut words = String::new();
     std::io::Read::read_to_string(&mut reader, &mut words).map_err(failed)?;

@@ -28,6 +28,9 @@ const OWN: [Signal; 9] = [
     Signal::SIGTTOU,
 ];
 
+/// Signals that ask for the end.
+const ENDING: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
+
 /// Signals caught for a container.
 #[derive(Debug)]
 pub struct Caught(SignalFd);
@@ -44,6 +47,17 @@ impl Caught {
             &set,
             SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
         )?))
+    }
+
+    /// The signal that asked for the end while there was no process yet to pass it to.
+    pub fn asked_to_end(&self) -> Option<i32> {
+        while let Ok(Some(info)) = self.0.read_signal() {
+            let number = info.ssi_signo as i32;
+            if ENDING.contains(&number) {
+                return Some(number);
+            }
+        }
+        None
     }
 }
 
@@ -90,7 +104,7 @@ fn pass_on(child: &OwnedFd, number: i32, forwarding: &Forwarding<'_>) {
     } else {
         number
     };
-    if matches!(number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT) {
+    if ENDING.contains(&number) {
         (forwarding.on_stop)();
     }
     let _ = sys::pidfd_send_signal(child, passed);

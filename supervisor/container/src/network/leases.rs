@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
 
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage};
 use serde::{Deserialize, Serialize};
 
 use super::{NetworkError, SUBNET, protocol_word, shown_address};
@@ -28,13 +30,11 @@ pub struct Lease {
     pub owner: ProcessId,
 }
 
-/// A port of the machine kept from other programs for as long as this is held.
+/// A port of the machine kept from other programs for as long as this is held. It is bound and never listens: whoever
+/// connects before the packets are led to the container is refused at once, instead of waiting for an answer forever.
 #[derive(Debug)]
-pub enum Reservation {
-    /// A TCP port.
-    Tcp(TcpListener),
-    /// A UDP port.
-    Udp(UdpSocket),
+pub struct Reservation {
+    _socket: OwnedFd,
 }
 
 /// All leases.
@@ -179,16 +179,21 @@ impl Leases {
 }
 
 fn bind(address: SocketAddr, protocol: Protocol) -> io::Result<(u16, Reservation)> {
-    match protocol {
-        Protocol::Tcp => {
-            let socket = TcpListener::bind(address)?;
-            Ok((socket.local_addr()?.port(), Reservation::Tcp(socket)))
-        }
-        Protocol::Udp => {
-            let socket = UdpSocket::bind(address)?;
-            Ok((socket.local_addr()?.port(), Reservation::Udp(socket)))
-        }
-    }
+    let family = if address.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let kind = match protocol {
+        Protocol::Tcp => SockType::Stream,
+        Protocol::Udp => SockType::Datagram,
+    };
+    let socket = socket::socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    let bound: SockaddrStorage = socket::getsockname(socket.as_raw_fd())?;
+    let v4 = bound.as_sockaddr_in().map(|address| address.port());
+    let port = v4.or_else(|| bound.as_sockaddr_in6().map(|address| address.port()));
+    Ok((port.unwrap_or(address.port()), Reservation { _socket: socket }))
 }
 
 /// Whether two mappings want the same port of the machine.
@@ -222,6 +227,16 @@ mod tests {
         assert_eq!(address(&mut leases, "c"), "172.17.0.4");
         leases.last = SUBNET.size() - 2;
         assert_eq!(address(&mut leases, "d"), "172.17.0.2");
+    }
+
+    #[test]
+    fn a_reserved_port_is_kept_from_others_and_refuses_connections() {
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (number, _held) = bind(loopback(0), Protocol::Tcp).unwrap();
+        let taken = std::net::TcpListener::bind(loopback(number)).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        let refused = std::net::TcpStream::connect(loopback(number)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

@@ -134,6 +134,8 @@ pub fn lease(
     let mut leases = Leases::read(engine)?;
     leases.sweep();
     leases.remove(id);
+    // A killed launcher's pair may still be there, and would be in the way of the new one.
+    links::remove(&host_link(id));
     links::ensure_bridge(BRIDGE, SUBNET.gateway(), SUBNET.prefix)?;
     // The table first: a dead container's redirection would hide the port from whoever tests it.
     firewall::apply(&leases)?;

@@ -40,7 +40,9 @@ pub enum RegistryError {
     #[error("manifest for {0} not found: manifest unknown: the registry has no such image or tag")]
     NotFound(String),
     /// Not allowed, or no such repository (registries do not tell which).
-    #[error("pull access denied for {0}, repository does not exist or may require 'docker login': denied")]
+    #[error(
+        "pull access denied for {0}, repository does not exist or needs a login, which this docker has not"
+    )]
     Denied(String),
     /// Any other answer.
     #[error("received unexpected HTTP status: {status} for {url}{detail}")]

@@ -204,10 +204,20 @@ fn fetch_and_unpack(
     for &index in &missing {
         let layer = &manifest.layers[index];
         let blob = store.blob_path(layer.digest.trim_start_matches("sha256:"));
-        store
-            .layers()
-            .add(&chain[index], &file.rootfs.diff_ids[index], &blob)
-            .map_err(|error| PullError::Store(error.into()))?;
+        let add = || {
+            let added = store
+                .layers()
+                .add(&chain[index], &file.rootfs.diff_ids[index], &blob);
+            added.map_err(|error| PullError::Store(error.into()))
+        };
+        // Another image's pull may share the blob and have removed it after its own use.
+        if let Err(error) = add() {
+            if blob.exists() {
+                return Err(error);
+            }
+            fetch_all(store, client, &[layer], progress)?;
+            add()?;
+        }
         progress.layer(short(&layer.digest), "Pull complete");
     }
     for layer in wanted {
@@ -312,7 +322,9 @@ fn transfer(
         .write(true)
         .open(part)
         .map_err(disk)?;
-    let (mut hash, mut done) = hash_of(&mut file).map_err(disk)?;
+    let Some((mut hash, mut done)) = left_over(&mut file, layer).map_err(disk)? else {
+        return keep(&file, part).map_err(disk);
+    };
     let (mut body, resumed) = client.blob(&layer.digest, done)?;
     if !resumed && done > 0 {
         file.set_len(0).and_then(|()| file.rewind()).map_err(disk)?;
@@ -341,10 +353,7 @@ fn transfer(
     }
     let got = format!("sha256:{}", hex(&hash.finalize()));
     if got == layer.digest {
-        return file
-            .sync_all()
-            .and_then(|()| durable::sync_dir(part.parent().unwrap_or(part)))
-            .map_err(disk);
+        return keep(&file, part).map_err(disk);
     }
     if done < layer.size {
         let source = io::Error::new(
@@ -368,6 +377,27 @@ fn transfer(
     .into())
 }
 
+/// Makes a whole part durable before it gets the blob's name.
+fn keep(file: &File, part: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    durable::sync_dir(part.parent().unwrap_or(part))
+}
+
+/// Hash and length of what an earlier attempt left, to go on behind it; `None` when that is the whole layer. A part as
+/// long as the layer but with other bytes is emptied: a registry refuses to send what lies behind the end.
+fn left_over(file: &mut File, layer: &Descriptor) -> io::Result<Option<(Sha256, u64)>> {
+    let (hash, done) = hash_of(file)?;
+    if done < layer.size {
+        return Ok(Some((hash, done)));
+    }
+    if format!("sha256:{}", hex(&hash.finalize())) == layer.digest {
+        return Ok(None);
+    }
+    file.set_len(0)?;
+    file.rewind()?;
+    Ok(Some((Sha256::new(), 0)))
+}
+
 fn hash_of(file: &mut File) -> io::Result<(Sha256, u64)> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 << 10];
@@ -379,5 +409,37 @@ fn hash_of(file: &mut File) -> io::Result<(Sha256, u64)> {
         }
         hash.update(&buffer[..n]);
         length += n as u64;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_resumed_taken_whole_or_begun_anew() {
+        let layer = Descriptor {
+            media_type: String::new(),
+            digest: format!("sha256:{}", hex(&Sha256::digest(b"layer"))),
+            size: 5,
+            platform: None,
+            annotations: Default::default(),
+        };
+        for (left, wanted) in [
+            ("", Some(0)),
+            ("lay", Some(3)),
+            ("layer", None),
+            ("wrong", Some(0)),
+        ] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(left.as_bytes()).unwrap();
+            file.rewind().unwrap();
+            let found = left_over(&mut file, &layer).unwrap().map(|(_, done)| done);
+            assert_eq!(found, wanted, "{left}");
+            if let Some(done) = wanted {
+                assert_eq!(file.metadata().unwrap().len(), done, "{left}");
+            }
+        }
     }
 }
