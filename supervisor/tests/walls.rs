@@ -13,6 +13,7 @@ use cargo_metadata::{CargoOpt, Metadata, MetadataCommand, Package};
 const ARROWS: &[(&str, &[&str])] = &[
     ("corten-spec", &[]),
     ("corten-store", &["corten-spec"]),
+    ("corten-etcd-api", &[]),
     ("corten-schedule", &["corten-spec"]),
     ("corten-agent", &["corten-spec"]),
     ("corten-raft", &["corten-spec", "corten-store"]),
@@ -22,13 +23,17 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "corten-spec",
             "corten-store",
+            "corten-etcd-api",
             "corten-schedule",
             "corten-agent",
             "corten-raft",
             "corten-container",
         ],
     ),
-    ("corten-cli", &["corten-spec", "corten-container"]),
+    (
+        "corten-cli",
+        &["corten-spec", "corten-container", "corten-etcd-api"],
+    ),
     ("corten", &["corten-daemon", "corten-cli"]),
     ("corten-image", &["corten-spec"]),
     ("corten-init", &[]),
@@ -44,10 +49,17 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("corten-vm", &["corten-spec", "corten-qemu", "corten-image"]),
+    ("corten-store-bench", &[]),
 ];
 
 /// Rooms that decide and never do.
-const PURE: &[&str] = &["corten-spec", "corten-store", "corten-schedule", "corten-agent"];
+const PURE: &[&str] = &[
+    "corten-spec",
+    "corten-store",
+    "corten-etcd-api",
+    "corten-schedule",
+    "corten-agent",
+];
 
 /// Names by which a pure room would reach a clock, a file, a socket, the environment, randomness or a runtime.
 const FORBIDDEN_IN_PURE: &[&str] = &[

@@ -7,6 +7,28 @@ use std::io::{self, IsTerminal, Write};
 /// The exit status of a process that SIGPIPE ended, as a shell sees it.
 const READER_GONE: i32 = 141;
 
+/// From now on a line printed by whatever means for a reader that is gone ends this process as SIGPIPE ends others. Rust
+/// programs ignore that signal, so that a lost connection is an error to handle; std's `println!` then panics.
+///
+/// For programs that print and end. A program that serves must outlive the readers of its output, and not call this.
+pub fn end_with_the_reader() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload_as_str().unwrap_or_default();
+        if said.starts_with("failed printing to std") {
+            std::process::exit(READER_GONE);
+        }
+        report(panic);
+    }));
+}
+
+/// Prints clap's answer, help or a complaint, where it belongs.
+pub(crate) fn answer(error: &clap::Error) {
+    if error.print().is_err() {
+        std::process::exit(READER_GONE);
+    }
+}
+
 /// Prints `text` and a line end on standard output.
 pub(crate) fn say(text: impl AsRef<str>) {
     put(&mut io::stdout().lock(), text.as_ref(), "\n");

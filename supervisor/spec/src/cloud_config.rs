@@ -15,6 +15,7 @@ pub mod cmdline;
 pub mod config;
 pub mod decode;
 pub mod encoding;
+mod foresee;
 pub mod merge;
 pub mod metadata;
 pub mod network;

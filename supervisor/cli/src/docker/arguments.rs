@@ -84,6 +84,17 @@ pub(super) fn command() -> Command {
     let format = || value("format", Some('f'), "Go template, 'json' or 'table TEMPLATE'");
     Command::new("docker")
         .about("Containers on this machine, as Docker's command line has them")
+        // Clap prints the two with a space between them.
+        .display_name("Docker")
+        .version(concat!("version ", env!("CARGO_PKG_VERSION")))
+        .disable_version_flag(true)
+        .arg(
+            Arg::new("version")
+                .long("version")
+                .short('v')
+                .help("Print version information and quit")
+                .action(ArgAction::Version),
+        )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
@@ -240,6 +251,7 @@ pub(super) fn command() -> Command {
             sub("launch", "Start a created container here; used by docker itself")
                 .hide(true)
                 .arg(switch("unit", None, "This is the container's own unit"))
+                .arg(switch("tidy", None, "Clean up after it has ended"))
                 .arg(switch("hand-over", None, "Give the process to systemd"))
                 .arg(name("CONTAINER")),
         ])
@@ -261,11 +273,11 @@ pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> ExitCode {
     };
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print();
+            crate::terminal::answer(error);
             return ExitCode::SUCCESS;
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = error.print();
+            crate::terminal::answer(error);
             return ExitCode::FAILURE;
         }
         ErrorKind::InvalidSubcommand => {
@@ -314,7 +326,7 @@ pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> ExitCode {
             );
         }
         _ => {
-            let _ = error.print();
+            crate::terminal::answer(error);
         }
     }
     ExitCode::from(125)
@@ -336,6 +348,19 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn the_version_is_one_line_in_dockers_words() {
+        for flag in ["-v", "--version"] {
+            let shown = command().try_get_matches_from(["docker", flag]).unwrap_err();
+            assert_eq!(shown.kind(), ErrorKind::DisplayVersion);
+            assert_eq!(
+                shown.to_string(),
+                concat!("Docker version ", env!("CARGO_PKG_VERSION"), "\n")
+            );
+        }
+        assert!(command().render_usage().to_string().contains("docker"));
     }
 
     #[test]

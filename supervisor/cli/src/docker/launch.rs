@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::ArgMatches;
-use corten_container::containers::Containers;
+use corten_container::containers::{ContainerError, Containers};
 use corten_container::launch::{self, Mode};
 use corten_container::record::{Record, Status};
 use corten_container::systemd;
@@ -21,29 +21,58 @@ use super::options::{on, text};
 /// `docker launch`: what services, scopes and `docker run` itself call.
 pub(super) fn launch(context: &Context, matches: &ArgMatches) -> Outcome {
     let id = text(matches, "name").unwrap_or_default();
+    if on(matches, "tidy") {
+        launch::tidy(&context.engine, id).map_err(Failure::engine)?;
+        return Ok(0);
+    }
     let mode = if on(matches, "hand-over") {
         Mode::HandOver
     } else {
         Mode::Foreground
     };
-    let code = here(context, id, mode)?;
-    let stopped = || {
-        Containers::new(&context.engine)
-            .find(id)
-            .is_ok_and(|record| record.state.stop_requested)
-    };
-    if on(matches, "unit") && code != 0 && stopped() {
+    let result = here(context, id, mode);
+    let failed = !matches!(result, Ok(0));
+    if on(matches, "unit") && failed && is_unwanted(context, id) {
         return Ok(systemd::STOPPED_ON_REQUEST);
     }
-    Ok(code)
+    result
+}
+
+/// Whether a container was asked to end or is no more: its unit is not to start it again then.
+fn is_unwanted(context: &Context, id: &str) -> bool {
+    match Containers::new(&context.engine).find(id) {
+        Ok(record) => record.state.stop_requested,
+        Err(error) => matches!(error, ContainerError::Unknown(_)),
+    }
 }
 
 /// Launches a container with this process as its launcher.
 pub(super) fn here(context: &Context, id: &str, mode: Mode) -> Outcome {
     match launch::run(&context.engine, id, mode) {
-        Ok(status) => Ok(u8::try_from(status).unwrap_or(u8::MAX)),
+        Ok(status) => {
+            if mode == Mode::HandOver {
+                tidy_later(context, id);
+            }
+            Ok(u8::try_from(status).unwrap_or(u8::MAX))
+        }
         Err(error) => Err(Failure::engine(&error).with_code(error.exit_code())),
     }
+}
+
+/// After a hand-over nobody waits for the container; a unit bound to its unit cleans up. Without it, the next command of
+/// ours does.
+fn tidy_later(context: &Context, id: &str) {
+    let Ok(record) = Containers::new(&context.engine).find(id) else {
+        return;
+    };
+    let unit = record.state.cgroup.rsplit('/').next().unwrap_or_default();
+    let Ok(line) = command_line(context, &record, &["--tidy"]) else {
+        return;
+    };
+    let _ = Command::new("systemd-run")
+        .args(systemd::tidy_command(&record, unit, &line))
+        .stdin(Stdio::null())
+        .status();
 }
 
 /// `docker launch CONTAINER` as a program and its arguments.

@@ -3,13 +3,14 @@
 //! Duty: ask a container's first process to end, and wait for it and then for its launcher, so that the record says how it
 //! ended when the command returns.
 
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::ArgMatches;
 use corten_container::containers::{ContainerError, Containers};
 use corten_container::launch::{signal_number, stop_signal};
-use corten_container::network;
-use corten_container::record::{Record, Status};
+use corten_container::record::{Record, RestartPolicy, Status};
+use corten_container::{network, systemd};
 
 use super::Context;
 use super::failure::{Failure, Outcome, for_each};
@@ -17,6 +18,8 @@ use super::options::{all, on, text};
 
 /// The signal nothing survives.
 const SIGKILL: i32 = nix::sys::signal::Signal::SIGKILL as i32;
+/// The signal a launcher takes for "end".
+const SIGTERM: i32 = nix::sys::signal::Signal::SIGTERM as i32;
 /// How long the kernel and then the launcher may take after SIGKILL.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -45,8 +48,13 @@ fn wait_end(record: &Record, limit: Option<Duration>) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Sends a signal to the first process, or to a launcher that has none yet.
+/// Sends a signal to the first process, or to a launcher that has none yet (which knows only SIGTERM then).
 fn send(record: &Record, signal: i32) -> Result<(), Failure> {
+    let signal = if record.state.process.is_none() && signal != SIGKILL {
+        SIGTERM
+    } else {
+        signal
+    };
     if let Some(target) = record.state.process.as_ref().or(record.state.launcher.as_ref()) {
         target.signal_number(signal).map_err(Failure::engine)?;
     }
@@ -62,25 +70,43 @@ fn end(
 ) -> Result<(), Failure> {
     note_request(containers, record)?;
     send(record, signal)?;
-    let asked = record
-        .state
-        .process
-        .clone()
-        .or_else(|| record.state.launcher.clone());
-    let gone = match &asked {
+    let asked = record.state.process.as_ref().or(record.state.launcher.as_ref());
+    let gone = match asked {
         Some(process) => process.wait_gone(limit).map_err(Failure::engine)?,
         None => true,
     };
+    let mut record = record.clone();
     if !gone {
-        send(record, SIGKILL)?;
+        // One that was being started has a process by now, and killing its launcher would leave that behind.
+        record = match containers.find(&record.id) {
+            Ok(record) => record,
+            Err(ContainerError::Unknown(_)) => return Ok(()),
+            Err(error) => return Err(Failure::engine(error)),
+        };
+        send(&record, SIGKILL)?;
     }
-    if wait_end(record, Some(PATIENCE))? {
+    if wait_end(&record, Some(PATIENCE))? {
         return Ok(());
     }
     Err(Failure::engine(ContainerError::Undead(
         record.name.clone(),
         PATIENCE.as_secs(),
     )))
+}
+
+/// Ends the unit of a container that does not live but that systemd may be about to start again.
+fn end_restarts(record: &Record) -> Result<(), Failure> {
+    if record.host.restart == RestartPolicy::No || !systemd::running() {
+        return Ok(());
+    }
+    // It fails when there is no such unit any more, which is just as well.
+    Command::new("systemctl")
+        .args(["stop", "--quiet", "--", &record.unit_name()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .map(drop)
+        .map_err(|error| Failure::engine(format!("running systemctl: {error}")))
 }
 
 /// `docker stop`.
@@ -109,6 +135,8 @@ fn stop_one(containers: &Containers, name: &str, matches: &ArgMatches) -> Result
             None => Some(Duration::from_secs(record.config.stop_timeout.unwrap_or(10))),
         };
         end(containers, &record, signal, limit)?;
+    } else {
+        end_restarts(&record)?;
     }
     Ok(record)
 }
@@ -125,7 +153,13 @@ pub(super) fn kill(context: &Context, matches: &ArgMatches) -> Outcome {
             return Err(Failure::engine(format!("cannot kill container: {name}: {why}")));
         }
         if signal == SIGKILL {
-            end(&containers, &record, signal, Some(PATIENCE))?;
+            // A launcher without a process yet would leave behind what it is making.
+            let first = if record.state.process.is_some() {
+                SIGKILL
+            } else {
+                SIGTERM
+            };
+            end(&containers, &record, first, Some(PATIENCE))?;
         } else {
             send(&record, signal)?;
         }
@@ -148,6 +182,8 @@ pub(super) fn remove(context: &Context, matches: &ArgMatches) -> Outcome {
         };
         if force && lives(&record) {
             end(&containers, &record, SIGKILL, Some(PATIENCE))?;
+        } else if force {
+            end_restarts(&record)?;
         }
         match containers.remove(&record, volumes) {
             // One started with --rm may have gone by itself.

@@ -81,24 +81,35 @@ impl Context {
     }
 }
 
+/// Commands that only look, and so leave no folders behind where there never was a container.
+const LOOKING: [&str; 9] = [
+    "attach", "images", "info", "inspect", "logs", "port", "ps", "top", "wait",
+];
+
+/// Makes the engine's folders for a command that is going to put something there.
+fn prepare(context: &Context, name: &str) -> Result<(), Failure> {
+    if LOOKING.contains(&name) {
+        return Ok(());
+    }
+    context.engine.prepare().map_err(|error| {
+        let what = format!("preparing {}: {error}", context.engine.data().display());
+        Failure::plain(1, what)
+    })
+}
+
 fn dispatch(context: &Context, name: &str, matches: &clap::ArgMatches, args: &[OsString]) -> Outcome {
     match name {
         "version" => return system::version(matches),
         "build" => {
             return Err(Failure::plain(
                 1,
-                "docker build is not part of Corten: build elsewhere and docker load or push",
+                "docker build is not part of Corten: build elsewhere, and docker load the image or pull it from a registry",
             ));
         }
         _ => {}
     }
     system::need_root(args)?;
-    context.engine.prepare().map_err(|error| {
-        Failure::plain(
-            1,
-            format!("preparing {}: {error}", context.engine.data().display()),
-        )
-    })?;
+    prepare(context, name)?;
     match name {
         "attach" | "logs" => logs::logs(context, matches),
         "cp" => Err(Failure::plain(
@@ -127,5 +138,33 @@ fn dispatch(context: &Context, name: &str, matches: &clap::ArgMatches, args: &[O
         "top" => listing::top(context, matches),
         "wait" => lifecycle::wait(context, matches),
         other => unreachable!("clap knows no command {other}"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use corten_container::containers::Containers;
+    use corten_container::image::ImageStore;
+
+    use super::*;
+
+    #[test]
+    fn looking_makes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let (data, run) = (root.path().join("data"), root.path().join("run"));
+        let context = Context {
+            engine: Engine::new(&data, &run),
+            roots: (data.display().to_string(), run.display().to_string()),
+        };
+        for name in LOOKING {
+            prepare(&context, name).unwrap();
+        }
+        lifecycle::sweep(&context);
+        assert!(Containers::new(&context.engine).list().unwrap().is_empty());
+        assert!(ImageStore::new(&context.engine).list().unwrap().is_empty());
+        assert!(!data.exists() && !run.exists());
+        prepare(&context, "run").unwrap();
+        assert!(data.exists() && run.exists());
     }
 }

@@ -112,7 +112,6 @@ fn may_hand_over(record: &Record) -> bool {
         && nix::unistd::getppid().as_raw() == 1
         && !record.config.tty
         && !record.config.open_stdin
-        && !record.host.auto_remove
 }
 
 /// Limits asked for on the command line become the unit's.

@@ -1,7 +1,9 @@
 //! The cluster as a client sees it: a list of members, one of which answers.
 //!
 //! A call goes to the member that answered last; a member that cannot be reached, is too slow or answers 5xx is
-//! passed over for the next. The danger, which etcd's own client has too: a write passed over for being slow may have
+//! passed over for the next. An answer of 501 counts: what one member cannot do none can.
+//!
+//! The danger, which etcd's own client has too: a write passed over for being slow may have
 //! been carried out, and is then carried out twice.
 
 use std::time::Duration;
@@ -178,10 +180,12 @@ impl Cluster {
             StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE => {
                 Err(EndpointFault::NoLeader(endpoint.url.clone()))
             }
-            status if status.is_server_error() => Err(EndpointFault::Server {
-                url: endpoint.url.clone(),
-                status: status.canonical_reason().unwrap_or_default().to_owned(),
-            }),
+            status if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => {
+                Err(EndpointFault::Server {
+                    url: endpoint.url.clone(),
+                    status: status.canonical_reason().unwrap_or_default().to_owned(),
+                })
+            }
             _ => Ok(answer),
         }
     }
@@ -227,4 +231,47 @@ fn curl(request: &Request, url: &str) -> String {
 
 fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::etcdctl::arguments;
+
+    /// The exit code of a command against a server that reads so much and closes. What is left unread resets the
+    /// connection.
+    fn code_after(read: usize) -> u8 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                let _ = connection.unwrap().read(&mut vec![0; read]);
+            }
+        });
+        exit_code(&url)
+    }
+
+    fn exit_code(url: &str) -> u8 {
+        let matches = arguments::command().get_matches_from(["etcdctl", "--endpoints", url, "ls"]);
+        let settings = Settings::read(&matches).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async {
+            let Err(failure) = Cluster::synced(&settings).await else {
+                return SERVER_ERROR; // what the command itself then ends with
+            };
+            failure.code
+        })
+    }
+
+    #[test]
+    fn exit_codes_of_a_cluster_that_cannot_be_asked() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert_eq!(exit_code(&format!("http://{free}")), BAD_CONNECTION, "refused");
+        assert_eq!(code_after(1), BAD_CONNECTION, "reset");
+        assert_eq!(code_after(65536), SERVER_ERROR, "closed without an answer");
+    }
 }

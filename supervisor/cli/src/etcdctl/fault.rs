@@ -108,7 +108,12 @@ pub(super) enum EndpointFault {
 
 impl EndpointFault {
     fn is_connection(&self) -> bool {
-        matches!(self, EndpointFault::Send(SendError::Dial(dial)) if dial.is_connection())
+        match self {
+            EndpointFault::Send(SendError::Dial(dial)) => dial.is_connection(),
+            // As in Go, whose client counts an error while reading, but not an orderly end without an answer.
+            EndpointFault::Send(error) => error.is_broken(),
+            _ => false,
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
-use crate::terminal::{say, tell};
+use crate::terminal::{answer, print, say, tell};
 use fault::Failure;
 use settings::Settings;
 
@@ -56,7 +56,7 @@ async fn run(matches: &ArgMatches) -> Result<(), Failure> {
     }
     let settings = Settings::read(matches)?;
     let Some((name, command)) = matches.subcommand() else {
-        arguments::command().print_help().ok();
+        print(arguments::command().render_help().to_string());
         return Ok(());
     };
     match name {
@@ -81,6 +81,6 @@ fn not_yet(name: &str) -> Failure {
 
 /// Help goes to standard output; a mistake costs exit code 1, not clap's 2, which means "no connection" here.
 fn usage(error: &clap::Error) -> ExitCode {
-    error.print().ok();
+    answer(error);
     ExitCode::from(u8::from(error.use_stderr()))
 }

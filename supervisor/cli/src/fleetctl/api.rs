@@ -24,6 +24,8 @@ pub(super) struct Api {
     request_timeout: Duration,
     debug: bool,
     machines: Option<Vec<Machine>>,
+    /// What to do about the last call, if it failed and there is a way.
+    advice: Option<&'static str>,
 }
 
 impl Api {
@@ -35,7 +37,13 @@ impl Api {
             request_timeout,
             debug,
             machines: None,
+            advice: None,
         }
+    }
+
+    /// What to do about the last call, if it failed and there is a way.
+    pub(super) fn advice(&self) -> Option<&'static str> {
+        self.advice
     }
 
     /// All machines, in the server's order.
@@ -157,6 +165,10 @@ impl Api {
             }),
             Ok(Ok(answer)) if answer.status.is_success() => Ok(answer),
             Ok(Ok(answer)) => Err(ApiFault::refused(&answer)),
+        };
+        self.advice = match &answer {
+            Err(ApiFault::Send { source, .. }) => source.advice(),
+            _ => None,
         };
         if self.debug {
             match &answer {

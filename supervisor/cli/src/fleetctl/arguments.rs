@@ -1,5 +1,8 @@
 //! The command line: what may be said, and the help that teaches it.
 
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, value_parser};
 
 use super::lists;
@@ -30,9 +33,9 @@ USAGE:
   {usage}
 
 {all-args}{after-help}
-";
 
-const GLOBAL: &str = "Global options";
+How the cluster is reached (--tunnel, --endpoint, --ssh-identity and others): fleetctl --help
+";
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -47,8 +50,35 @@ EXAMPLES:
   Every option has an environment variable: --ssh-username is FLEETCTL_SSH_USERNAME.
   SSH is the system's: keys from an agent, --ssh-identity or ~/.ssh/config.";
 
-/// The whole command line.
+/// `fleetctl help --help` is no other question than `fleetctl help`; clap would take `--help` for a command there.
+pub(super) fn normalize(mut args: Vec<OsString>) -> Vec<OsString> {
+    if args.get(1).is_some_and(|word| word == "help") {
+        args.retain(|word| word != "--help" && word != "-h" && word != "--h");
+    }
+    args
+}
+
+/// Is it the help of fleetctl itself, not of one of its commands?
+pub(super) fn is_for_all(error: &clap::Error) -> bool {
+    let start = "NAME:\n  fleetctl - ";
+    error.kind() == ErrorKind::DisplayHelp && error.render().to_string().starts_with(start)
+}
+
+/// The help of fleetctl itself.
+pub(super) fn help() -> String {
+    build(true).render_help().to_string()
+}
+
+/// The whole command line. The global options are shown by [`help`] only, lest each command's help repeats them all.
 pub(super) fn command() -> Command {
+    build(false)
+}
+
+fn build(with_globals: bool) -> Command {
+    let globals = globals().into_iter().map(|arg| {
+        let hidden = !with_globals || arg.is_hide_set();
+        arg.hide(hidden)
+    });
     Command::new("fleetctl")
         .about("a command-line interface to fleet, the cluster-wide init system")
         .version(env!("CARGO_PKG_VERSION"))
@@ -57,7 +87,7 @@ pub(super) fn command() -> Command {
         .after_help(EXAMPLES)
         .subcommand_value_name("COMMAND")
         .infer_subcommands(true)
-        .args(globals())
+        .args(globals)
         .subcommands(list_commands())
         .subcommands(unit_commands())
         .subcommands(look_commands())
@@ -145,10 +175,12 @@ fn list_commands() -> Vec<Command> {
             )
     };
     vec![
-        list("list-machines", "Enumerate the machines in the cluster", &lists::MACHINE_FIELDS, "machine,ip,metadata"),
-        list("list-units", "List the state of units on the machines", &lists::STATE_FIELDS, "unit,machine,active,sub"),
+        list("list-machines", "Enumerate the machines in the cluster", &lists::MACHINE_FIELDS, "machine,ip,metadata")
+            .after_help("EXAMPLES:\n  fleetctl list-machines\n  fleetctl list-machines --full --no-legend --fields machine"),
+        list("list-units", "List the state of units on the machines", &lists::STATE_FIELDS, "unit,machine,active,sub")
+            .after_help("EXAMPLES:\n  fleetctl list-units\n  fleetctl list-units --fields unit,machine,hash,active"),
         list("list-unit-files", "List the units that exist in the cluster", &lists::UNIT_FIELDS, "unit,hash,dstate,state,target")
-            .after_help("The field reason says why a unit is on no machine:\n  fleetctl list-unit-files --fields unit,dstate,state,reason"),
+            .after_help("EXAMPLES:\n  fleetctl list-unit-files\n\nThe field reason says why a unit is on no machine:\n  fleetctl list-unit-files --fields unit,dstate,state,reason"),
     ]
 }
 
@@ -167,29 +199,45 @@ fn unit_commands() -> Vec<Command> {
             .arg(replace())
             .arg(sign())
             .arg(units())
-            .after_help("A unit that exists is left alone unless --replace is given.\nfoo@.service is a template: start foo@1.service, foo@2.service, ... of it."),
-        starts("load", "Place units on machines, submitting them first if necessary"),
+            .after_help("A unit that exists is left alone unless --replace is given.\nfoo@.service is a template: start foo@1.service, foo@2.service, ... of it.\n\nEXAMPLES:\n  fleetctl submit units/hello.service units/web@.service\n  fleetctl submit --replace hello.service"),
+        starts("load", "Place units on machines, submitting them first if necessary")
+            .after_help("EXAMPLES:\n  fleetctl load hello.service\n  fleetctl load --timeout 30s web@1.service web@2.service"),
         starts("start", "Start units, submitting and placing them first if necessary").after_help(START_HELP),
-        stops("stop", "Stop units, but leave them on their machines"),
-        stops("restart", "Stop units and start them again where they are"),
-        stops("unload", "Stop units and take them off their machines"),
-        stops("destroy", "Stop units and remove them from the cluster"),
+        stops("stop", "Stop units, but leave them on their machines")
+            .after_help("EXAMPLES:\n  fleetctl stop hello.service"),
+        stops("restart", "Stop units and start them again where they are")
+            .after_help("EXAMPLES:\n  fleetctl restart hello.service"),
+        stops("unload", "Stop units and take them off their machines")
+            .after_help("EXAMPLES:\n  fleetctl unload hello.service"),
+        stops("destroy", "Stop units and remove them from the cluster")
+            .after_help("EXAMPLES:\n  fleetctl destroy hello.service\n  fleetctl destroy web@1.service web@2.service web@.service"),
     ]
 }
 
 const START_HELP: &str = "\
-Returns when systemd calls the unit active, or finished; with 1 when it failed. A unit that fits on no machine
-waits, and standard error says why; --timeout or --block-attempts end the waiting.
+Returns when systemd calls the unit active (a service without Type= is that as soon as its process is there), or
+finished; with 1 when it failed or waits to be restarted. A unit that fits on no machine waits, and standard
+error says why; --timeout or --block-attempts end the waiting.
 
 Units are looked for in the cluster, then as local files, then as instances of a template in the cluster or
-beside the local file:
+beside the local file.
+
+EXAMPLES:
   fleetctl start units/hello.service
   fleetctl start web@1.service web@2.service";
 
+/// Said where a machine other than this one may be visited.
+const KEYS: &str = "\
+A unit on another machine is reached over SSH, as the user core, with a key of yours: from an agent (between the
+machines of the cluster: log in to the first with ssh -A), --ssh-identity or ~/.ssh/config. Its host key must be
+known: --known-hosts-file names where from, --strict-host-key-checking=false takes any.";
+
 fn look_commands() -> Vec<Command> {
     vec![
-        sub("cat", "Print a unit file as the cluster has it").arg(units()),
-        sub("status", "Show the status of units, from systemd on their machines").arg(port()).arg(units()),
+        sub("cat", "Print a unit file as the cluster has it").arg(units())
+            .after_help("EXAMPLES:\n  fleetctl cat hello.service"),
+        sub("status", "Show the status of units, from systemd on their machines").arg(port()).arg(units())
+            .after_help("EXAMPLES:\n  fleetctl status hello.service\n  fleetctl --tunnel 10.0.0.1 status hello.service\n\n".to_owned() + KEYS),
         sub("journal", "Print the journal of a unit, from its machine").args([
             own("lines", "N", "Number of recent lines".into()).short('n').default_value("10").value_parser(value_parser!(u64)),
             go::switch("follow", "Go on with new lines as they come").short('f').alias("f"),
@@ -197,10 +245,11 @@ fn look_commands() -> Vec<Command> {
             own("output", "MODE", "journalctl's output mode".into()).default_value("short"),
             port(),
             units(),
-        ]),
+        ])
+        .after_help("EXAMPLES:\n  fleetctl journal hello.service\n  fleetctl journal -f -n 100 hello.service\n\n".to_owned() + KEYS),
         sub("ssh", "Open a shell or run a command on a machine, by id or by a unit that is there")
             .override_usage("fleetctl ssh [OPTIONS] <MACHINE|UNIT> [--] [COMMAND]...")
-            .after_help("  fleetctl ssh 1f2e3d4c                      a prefix of the machine's id will do\n  fleetctl ssh hello.service uptime          the machine hello.service runs on\n  fleetctl ssh --unit hello.service -- ls -l /run")
+            .after_help("EXAMPLES:\n  fleetctl ssh 1f2e3d4c                      a prefix of the machine's id will do\n  fleetctl ssh hello.service uptime          the machine hello.service runs on\n  fleetctl ssh --unit hello.service -- ls -l /run\n\n".to_owned() + KEYS)
             .args([
                 own("machine", "MACHINE", "The machine, by (a prefix of) its id".into()),
                 own("unit", "UNIT", "The machine a unit runs on".into()),
@@ -208,6 +257,7 @@ fn look_commands() -> Vec<Command> {
                 port(),
                 Arg::new("words")
                     .value_name("MACHINE|UNIT and COMMAND")
+                    .help("A machine by the start of its id, or a unit's machine; then what its shell shall run")
                     .num_args(0..)
                     .trailing_var_arg(true)
                     .allow_hyphen_values(true),
@@ -217,12 +267,18 @@ fn look_commands() -> Vec<Command> {
 
 fn other_commands() -> Vec<Command> {
     vec![
-        sub("version", "Print the version"),
+        sub("version", "Print the version").after_help("EXAMPLES:\n  fleetctl version"),
         sub(
             "fd-forward",
             "Connect standard input and output to a unix socket (the far end of --tunnel)",
         )
-        .arg(Arg::new("socket").value_name("SOCKET").required(true)),
+        .arg(
+            Arg::new("socket")
+                .value_name("SOCKET")
+                .required(true)
+                .help("Its path; unix:// before it does no harm"),
+        )
+        .after_help("EXAMPLES:\n  ssh core@10.0.0.1 fleetctl fd-forward /run/fleet.sock"),
         sub("verify", "Deprecated").hide(true).arg(units()),
     ]
 }
@@ -251,7 +307,10 @@ fn blocking(command: Command) -> Command {
 }
 
 fn units() -> Arg {
-    Arg::new("units").value_name("UNIT").num_args(0..)
+    Arg::new("units")
+        .value_name("UNIT")
+        .num_args(0..)
+        .help("A unit by its name, or by the path of its file; NAME stands for NAME.service")
 }
 
 fn port() -> Arg {
@@ -269,7 +328,6 @@ fn text(name: &'static str, value: &'static str, help: &'static str) -> Arg {
         .value_name(value)
         .help(help)
         .global(true)
-        .help_heading(GLOBAL)
 }
 
 fn own(name: &'static str, value: &'static str, help: String) -> Arg {
@@ -282,4 +340,48 @@ fn loose_switch(name: &'static str, help: &'static str) -> Arg {
         .num_args(0..=1)
         .require_equals(true)
         .default_missing_value("true")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn asked(words: &str) -> clap::Error {
+        let args = words.split(' ').map(OsString::from).collect();
+        command().try_get_matches_from(normalize(args)).unwrap_err()
+    }
+
+    #[test]
+    fn every_command_explains_its_arguments_with_an_example_and_without_the_global_options() {
+        for sub in command().get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            let name = sub.get_name();
+            let error = asked(&format!("fleetctl {name} --help"));
+            let help = error.render().to_string();
+            assert!(!is_for_all(&error), "{help}");
+            assert!(
+                help.contains("EXAMPLES:\n  ") && help.contains("fleetctl --help"),
+                "{help}"
+            );
+            assert!(!help.contains("--ssh-timeout"), "{help}");
+            for arg in sub.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                assert!(arg.get_help().is_some(), "{name}: {arg}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_help_has_the_global_options() {
+        for words in [
+            "fleetctl --help",
+            "fleetctl help",
+            "fleetctl help --help",
+            "fleetctl -h",
+        ] {
+            assert!(is_for_all(&asked(words)), "{words}");
+        }
+        let help = help();
+        assert!(help.contains("--tunnel") && help.contains("--ssh-timeout") && help.contains("list-units"));
+        assert!(!help.contains("--driver"), "{help}");
+    }
 }

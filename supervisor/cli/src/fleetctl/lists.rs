@@ -25,11 +25,16 @@ const SHORT_HASH: usize = 7;
 pub(super) async fn machines(api: &mut Api, matches: &ArgMatches) -> Result<(), Failure> {
     let view = View::read(matches, &MACHINE_FIELDS)?;
     let machines = api.machines().await.map_err(|fault| {
-        Failure::new(format!(
-            "Error retrieving list of active machines from fleet API ({fault})\n\
-             Possible issues:\n  etcd is unhealthy and/or lost quorum\n  \
-             connection cannot be established to any etcd servers"
-        ))
+        let text = format!("Error retrieving list of active machines from fleet API ({fault})");
+        // fleet says so of every fault, also where no API was there to ask.
+        let possible = match fault {
+            ApiFault::Refused { .. } => {
+                "\nPossible issues:\n  etcd is unhealthy and/or lost quorum\n  \
+                 connection cannot be established to any etcd servers"
+            }
+            _ => "",
+        };
+        Failure::new(text + possible)
     })?;
     view.print(
         machines

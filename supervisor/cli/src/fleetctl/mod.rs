@@ -26,19 +26,24 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
+use clap::error::{ContextKind, ErrorKind};
 
 use crate::go;
-use crate::terminal::{say, tell};
+use crate::terminal::{answer, print, say, tell};
+use api::Api;
 use fault::Failure;
 use remote::Machines;
 use resolve::Verb;
 use settings::Settings;
 
+/// What fleet says of signed units, which it had once.
+const SIGNED: &str = "WARNING: The signed/verified units feature is DEPRECATED and cannot be used.";
+
 /// Runs fleetctl; `args[0]` is the name it was called under.
 pub fn main(args: Vec<OsString>) -> ExitCode {
-    let matches = match arguments::command().try_get_matches_from(args) {
+    let matches = match arguments::command().try_get_matches_from(arguments::normalize(args)) {
         Ok(matches) => matches,
-        Err(error) => error.exit(),
+        Err(error) => return usage(&error),
     };
     match run(&matches) {
         Ok(code) => ExitCode::from(code),
@@ -49,24 +54,34 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     }
 }
 
+/// Help goes to standard output; a mistake costs exit code 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    let given = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+    if error.kind() == ErrorKind::UnknownArgument && given.as_deref() == Some("--sign") {
+        tell(SIGNED);
+    } else if arguments::is_for_all(error) {
+        print(arguments::help());
+    } else {
+        answer(error);
+    }
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
 fn run(matches: &ArgMatches) -> Result<u8, Failure> {
     if go::switch_on(matches, "version") {
         return version();
     }
     let Some((name, command)) = matches.subcommand() else {
-        arguments::command().print_help().ok();
+        print(arguments::help());
         return Ok(0);
     };
     match name {
         "version" => version(),
         "fd-forward" => forward::run(command.get_one::<String>("socket").map_or("", String::as_str)),
-        "verify" => {
-            let text = "WARNING: The signed/verified units feature is DEPRECATED and cannot be used.";
-            Err(Failure {
-                text: text.to_owned(),
-                code: 2,
-            })
-        }
+        "verify" => Err(Failure {
+            text: SIGNED.to_owned(),
+            code: 2,
+        }),
         _ => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
@@ -81,7 +96,21 @@ async fn run_with_api(settings: &Settings, name: &str, command: &ArgMatches) -> 
         remote::prepare(&settings.ssh);
     }
     let mut api = settings.api();
-    let api = &mut api;
+    let done = run_command(&mut api, settings, name, command).await;
+    done.map_err(|mut failure| {
+        if let Some(advice) = api.advice() {
+            failure.text = format!("{}\n{advice}", failure.text);
+        }
+        failure
+    })
+}
+
+async fn run_command(
+    api: &mut Api,
+    settings: &Settings,
+    name: &str,
+    command: &ArgMatches,
+) -> Result<u8, Failure> {
     let port = command.try_get_one::<u16>("ssh-port").ok().flatten().copied();
     let machines = Machines::new(&settings.ssh, port);
     match name {

@@ -9,6 +9,7 @@ use std::process::{Command, ExitStatus};
 use super::fault::Failure;
 use super::ssh::{SshSettings, Visit, quote};
 use super::wire::Machine;
+use crate::http::SSH_ADVICE;
 use crate::terminal::tell;
 
 /// What ssh ends with for a fault of its own.
@@ -71,7 +72,7 @@ impl<'s> Machines<'s> {
         let code = run(&self.ssh.to_machine(&machine.ip, &visit))?;
         if code == SSH_FAULT {
             tell(format!(
-                "Unable to SSH to remote host: ssh to {} ended with exit code 255; its own words stand above",
+                "Unable to SSH to remote host: ssh to {} ended with exit code 255; its own words stand above\n{SSH_ADVICE}",
                 machine.ip
             ));
         }

@@ -206,7 +206,7 @@ async fn named(api: &mut Api, matches: &ArgMatches) -> Result<Option<Vec<Unit>>,
         }
     }
     if found.is_empty() {
-        tell("Units not found in registry");
+        tell(format!("Units not found in registry: {}", missing.join(" ")));
         return Ok(None);
     }
     missing

@@ -97,6 +97,42 @@ impl SendError {
     }
 }
 
+impl SendError {
+    /// Did the connection break by an error of the system (reset), as opposed to an orderly end?
+    pub(crate) fn is_broken(&self) -> bool {
+        let SendError::Http(error) = self else {
+            return false;
+        };
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            if cause.is::<io::Error>() {
+                return true;
+            }
+            source = cause.source();
+        }
+        false
+    }
+
+    /// What to do about it, where there is a way.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        match self {
+            SendError::Dial(DialError::Unix { .. }) => Some(SOCKET_ADVICE),
+            SendError::Tunnel { code: Some(255), .. } => Some(SSH_ADVICE),
+            _ => None,
+        }
+    }
+}
+
+/// For a socket that is not there, or at which nobody listens.
+const SOCKET_ADVICE: &str = "On a machine of the cluster: is its supervisor up (systemctl status corten)?\n\
+    Elsewhere: name a machine with --tunnel HOST[:PORT] (over SSH), or where the API is with --endpoint URL.";
+
+/// For ssh's own exit code, whose reason ssh itself has printed.
+pub(crate) const SSH_ADVICE: &str = "A host key that is not known: --strict-host-key-checking=false takes any, \
+    --known-hosts-file FILE names a file that has it.\n\
+    Permission denied: the key comes from an agent (on a machine of the cluster, log in there with ssh -A), \
+    from --ssh-identity FILE or from ~/.ssh/config.";
+
 /// ssh ends with 255 for a fault of its own, else with the exit code of the remote command; 127 is a shell's "not found".
 fn tunnel_words(program: &str, code: Option<i32>) -> String {
     match code {

@@ -12,7 +12,7 @@ mod link;
 mod tls;
 
 pub(crate) use endpoint::{EndpointError, Target};
-pub(crate) use error::{SendError, go_words};
+pub(crate) use error::{SSH_ADVICE, SendError, go_words};
 pub(crate) use exchange::{Request, Response};
 pub(crate) use link::{Dial, Link};
 pub(crate) use tls::{TlsFiles, TlsSetup};

@@ -76,12 +76,12 @@ impl<'a> Reader<'a> {
         let pair = self.node.get(name).filter(|pair| !pair.node.is_null())?;
         let key = self.keys.iter().find(|key| key.name == name)?;
         if !fits(&pair.node, key.of) {
-            self.report.error(pair.line, wrong_type(name, key.of));
+            self.report.error(pair.line, wrong_type(&pair.written, key.of));
             return None;
         }
         let text = pair.node.scalar().map_or("", |s| s.text.as_str());
         if key.valid.is_some_and(|valid| !text.is_empty() && !valid(text)) {
-            self.report.error(pair.line, invalid(text));
+            self.report.error(pair.line, invalid(text, &pair.written));
             return None;
         }
         Some((&pair.node, pair.line))
@@ -110,6 +110,7 @@ impl<'a> Reader<'a> {
         let Some((list, _)) = self.value(name) else {
             return Vec::new();
         };
+        let name = self.node.get(name).map_or(name, |pair| pair.written.as_str());
         let mut out = Vec::new();
         for (index, item) in list.items().iter().enumerate() {
             match item.scalar() {
@@ -154,6 +155,7 @@ fn each<T>(
     let Some(pair) = parent.get(name).filter(|pair| !pair.node.is_null()) else {
         return Vec::new();
     };
+    let name = pair.written.as_str();
     if !fits(&pair.node, Type::List(&Type::Struct(&[]))) {
         report.error(pair.line, wrong_type(name, Type::List(&Type::Struct(&[]))));
     }

@@ -119,9 +119,9 @@ fn a_bad_value_costs_its_entry() {
     );
     for wanted in [
         "line 3: error: incorrect type for \"ssh_authorized_keys[1]\" (want string)",
-        "line 6: error: invalid value bad",
+        "line 6: error: invalid value bad for \"permissions\"",
         "line 11: error: incorrect type for \"max_wals\" (want int)",
-        "line 14: error: invalid value lol",
+        "line 14: error: invalid value lol for \"command\"",
         "line 16: error: incorrect type for \"units[2]\" (want struct)",
         "line 19: error: incorrect type for \"groups\" (want []string)",
     ] {

@@ -215,8 +215,13 @@ fn plan_hostname(config: &CloudConfig, facts: &Facts, plan: &mut Plan) -> String
             plan.push(name.line, Step::Hostname(name.value.clone()));
             return name.value;
         }
-        plan.report
-            .error(name.line, format!("{:?} is not a host name", name.value));
+        plan.report.error(
+            name.line,
+            format!(
+                "\"hostname\": {:?} is not a host name (letters, digits, - and dots, at most 64 in all)",
+                name.value
+            ),
+        );
     }
     facts.hostname.clone()
 }

@@ -6,6 +6,7 @@
 
 use super::config::CloudConfig;
 use super::decode::decode;
+use super::foresee;
 use super::report::{Entry, Report};
 use super::validate;
 use super::yaml::{self, Node, Pair, Scalar, Value};
@@ -61,15 +62,21 @@ fn is_ignition(text: &str) -> bool {
     json.is_some_and(|json| json.get("ignition").is_some() || json.get("ignitionVersion").is_some())
 }
 
-/// The validation report of `corten cloud-init validate`: the contract's rules and nothing else.
+/// The validation report of `corten cloud-init validate`: the contract's rules, and what a machine would refuse or pass
+/// over when it applies the text ([`foresee`]).
 pub fn report(text: &str) -> Report {
     let mut report = Report::default();
     match form(text) {
-        Form::Empty | Form::Script => {}
+        Form::Script => {}
+        Form::Empty => report.warning(1, "the file is empty"),
         Form::Ignition | Form::Unrecognized => report.error(1, UNRECOGNIZED),
         Form::CloudConfig => match yaml::parse(text) {
             Ok(None) => {}
-            Ok(Some(root)) => report = validate::validate(&root),
+            Ok(Some(root)) => {
+                report = validate::validate(&root);
+                report.entries.extend(foresee::foresee(&root).entries);
+                report = report.sorted();
+            }
             Err(e) => report.error(e.line, e.message),
         },
     }
@@ -183,6 +190,7 @@ fn single_keys(start: usize, block: &str) -> Pair {
     };
     Pair {
         key: "ssh_authorized_keys".to_owned(),
+        written: "ssh_authorized_keys".to_owned(),
         line: start,
         node,
     }

@@ -8,6 +8,9 @@ use super::report::Report;
 use super::schema::{CLOUD_CONFIG, Key, Type};
 use super::yaml::{Node, Value};
 
+/// The message for a file below /usr.
+pub(super) const READ_ONLY: &str = "file cannot be written to a read-only filesystem";
+
 /// Everything there is to say about `root`.
 pub fn validate(root: &Node) -> Report {
     let mut report = Report::default();
@@ -40,9 +43,9 @@ pub(super) fn wrong_type(name: &str, wanted: Type) -> String {
     format!("incorrect type for {name:?} (want {})", wanted.human())
 }
 
-/// The message for a value its pattern refuses.
-pub(super) fn invalid(text: &str) -> String {
-    format!("invalid value {text}")
+/// The message for a value its pattern refuses: the contract's, and which key it stands at.
+pub(super) fn invalid(text: &str, name: &str) -> String {
+    format!("invalid value {text} for {name:?}")
 }
 
 fn check_structure(node: &Node, name: &str, line: usize, of: Type, key: Option<&Key>, report: &mut Report) {
@@ -71,7 +74,7 @@ fn check_structure(node: &Node, name: &str, line: usize, of: Type, key: Option<&
                 .map_or("", |s| s.text.as_str());
             let valid = key.and_then(|key| key.valid);
             if !text.is_empty() && valid.is_some_and(|valid| !valid(text)) {
-                report.error(line, invalid(text));
+                report.error(line, invalid(text, name));
             }
         }
     }
@@ -85,17 +88,17 @@ fn check_keys(node: &Node, keys: &[Key], report: &mut Report) {
         {
             report.warning(
                 pair.line,
-                format!("duplicate key {:?}: only the last one counts", pair.key),
+                format!("duplicate key {:?}: only the last one counts", pair.written),
             );
         }
         let Some(key) = keys.iter().find(|key| key.name == pair.key) else {
-            report.warning(pair.line, format!("unrecognized key {:?}", pair.key));
+            report.warning(pair.line, format!("unrecognized key {:?}", pair.written));
             continue;
         };
         if let Some(why) = key.deprecated {
-            report.warning(pair.line, format!("deprecated key {:?} ({why})", pair.key));
+            report.warning(pair.line, format!("deprecated key {:?} ({why})", pair.written));
         }
-        check_structure(&pair.node, &pair.key, pair.line, key.of, Some(key), report);
+        check_structure(&pair.node, &pair.written, pair.line, key.of, Some(key), report);
     }
 }
 
@@ -156,7 +159,7 @@ fn check_write_files(root: &Node, report: &mut Report) {
     {
         let Some(path) = file.get("path") else { continue };
         if path.node.scalar().is_some_and(|s| is_under_usr(&s.text)) {
-            report.error(path.line, "file cannot be written to a read-only filesystem");
+            report.error(path.line, READ_ONLY);
         }
     }
 }

@@ -18,18 +18,15 @@ fn nothing_to_say_about_good_files() {
         "hostname: true\n",
         "hostname: 4\n",
         "hostname:\n",
-        "ssh_authorized_keys:\n  - key\n",
         "ssh-authorized-keys: []\n",
         "users:\n  - name: good\n    no-create-home: on\n",
         "manage_etc_hosts: localhost\n",
         "coreos:\n  units:\n    - name: a.service\n      enable: true\n      command: start\n",
-        "coreos:\n  update:\n    reboot-strategy: off\n",
         "coreos:\n  etcd2:\n    proxy: on\n    heartbeat-interval: 100\n",
         "coreos:\n  fleet:\n    verbosity: 2\n    agent_ttl: 30s\n    etcd_request_timeout: 1\n",
-        "coreos:\n  locksmith:\n    window_start: Thu 23:00\n    window_length: 1h30m\n",
         "coreos:\n  etcd:\n    discovery: https://discovery.example.com/0000\n",
         "write_files:\n  - path: /tmp/usr/valid\n    permissions: 0644\n",
-        "write_files:\n  - encoding: gzip+base64\n    content: H4sIAOC3tVQAA8tIzcnJ5wIAIDA6NgYAAAA=\n",
+        "write_files:\n  - path: /hello\n    encoding: gzip+base64\n    content: H4sIAOC3tVQAA8tIzcnJ5wIAIDA6NgYAAAA=\n",
     ] {
         assert_eq!(lines(good), Vec::<String>::new(), "{good}");
     }
@@ -89,16 +86,19 @@ fn every_rule_says_its_line() {
         ),
         (
             "coreos:\n  units:\n    - command: lol\n",
-            "line 4: error: invalid value lol",
+            "line 4: error: invalid value lol for \"command\"",
         ),
         (
             "coreos:\n  update:\n    reboot_strategy: always\n",
-            "line 4: error: invalid value always",
+            "line 4: error: invalid value always for \"reboot_strategy\"",
         ),
-        ("manage_etc_hosts: true\n", "line 2: error: invalid value true"),
+        (
+            "manage_etc_hosts: true\n",
+            "line 2: error: invalid value true for \"manage_etc_hosts\"",
+        ),
         (
             "write_files:\n  - permissions: u+x\n",
-            "line 3: error: invalid value u+x",
+            "line 3: error: invalid value u+x for \"permissions\"",
         ),
         (
             "write_files:\n  - encoding: base64\n    content: '*'\n",
@@ -135,7 +135,6 @@ fn every_rule_says_its_line() {
 
 #[test]
 fn forms() {
-    assert!(report("").entries.is_empty());
     assert!(report("#!/bin/sh\nexit 1\n").entries.is_empty());
     let other = report("hostname: x\n");
     assert_eq!(

@@ -51,6 +51,8 @@ pub struct Scalar {
 pub struct Pair {
     /// The key, every `-` written as `_`: cloud-config holds them equal.
     pub key: String,
+    /// The key as the text has it, for messages.
+    pub written: String,
     /// The key's line.
     pub line: usize,
     /// The value.
@@ -296,9 +298,14 @@ impl Builder {
             return Ok(());
         };
         match open.key.take() {
-            Some((key, line)) => pairs.push(Pair { key, line, node }),
+            Some((written, line)) => pairs.push(Pair {
+                key: written.replace('-', "_"),
+                written,
+                line,
+                node,
+            }),
             None => match node.value {
-                Value::Scalar(scalar) => open.key = Some((scalar.text.replace('-', "_"), node.line)),
+                Value::Scalar(scalar) => open.key = Some((scalar.text, node.line)),
                 _ => return Err(error(node.line, "a key must be a word, not a list or a mapping")),
             },
         }

@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 
 use super::super::config::{CloudConfig, File, Located};
 use super::super::merge;
-use super::super::validate::{clean, is_under_usr};
+use super::super::validate::{READ_ONLY, clean, is_under_usr};
 use super::{Facts, Plan, Step};
 
 pub(super) fn plan_file(file: &Located<File>, plan: &mut Plan) {
     let (line, file) = (file.line, &file.value);
     let path = format!("/{}", clean(&file.path).join("/"));
     if !file.path.starts_with('/') || path == "/" || file.path.contains('\0') {
-        plan.report
-            .error(line, format!("{:?} is not an absolute path", file.path));
+        let what = match file.path.as_str() {
+            "" => "a file without \"path\" is left out".to_owned(),
+            path => format!("\"path\": {path:?} is not an absolute path; the file is left out"),
+        };
+        plan.report.error(line, what);
     } else if is_under_usr(&path) {
-        plan.report.error(
-            line,
-            format!("{path}: file cannot be written to a read-only filesystem"),
-        );
+        plan.report.error(line, format!("{path}: {READ_ONLY}"));
     } else {
         let (content, mode, owner) = (file.content.clone(), file.mode, file.owner.clone());
         plan.push(

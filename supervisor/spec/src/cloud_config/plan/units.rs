@@ -89,10 +89,11 @@ fn kind(unit: &Located<Unit>, plan: &mut Plan) -> Option<UnitKind> {
     }
     let kind = checks::unit_kind(name);
     if kind.is_none() {
-        plan.report.error(
-            unit.line,
-            format!("{name:?} is not a unit name; the unit is left out"),
+        let what = format!(
+            "\"name\": {name:?} is not a unit name (NAME.service and its like, NAME.network, .netdev or .link); \
+             the unit is left out"
         );
+        plan.report.error(unit.line, what);
     }
     kind
 }
@@ -111,12 +112,11 @@ fn plan_unit(unit: &Located<Unit>, kind: UnitKind, plan: &mut Plan) {
     let ours = SUPERVISOR.contains(&unit.name.as_str());
     if ours && (unit.mask || !unit.content.is_empty()) {
         let what = format!(
-            "{} is a name of the supervisor, which this does not change",
+            "\"mask\" and \"content\" have no effect here: {} is a name of the supervisor; use a drop-in or \"command\"",
             unit.name
         );
         plan.report.warning(line, what);
-    }
-    if unit.mask {
+    } else if unit.mask {
         plan.push(line, Step::Mask(path));
     } else if !unit.content.is_empty() {
         plan.write(line, path, unit.content.clone());

@@ -19,8 +19,11 @@ pub(super) fn plan_user(user: &Located<User>, named: &[&str], facts: &Facts, pla
         return;
     }
     if !checks::user_name(&user.name) {
-        plan.report
-            .error(line, format!("{:?} is not a user name", user.name));
+        let what = format!(
+            "\"name\": {:?} is not a user name (a letter or _, then letters, digits, _, - or .); the user is left out",
+            user.name
+        );
+        plan.report.error(line, what);
         return;
     }
     if user.imports_keys {
