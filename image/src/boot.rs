@@ -14,8 +14,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Words of the kernel command line after the root hash, for every way to boot. Without huge pages the kernel keeps 4
-/// instead of 45 MiB of a small machine free for them; security modules that nothing here uses are not started.
-const COMMON: &str = "panic=10 audit=0 transparent_hugepage=never lsm=lockdown,yama,landlock quiet";
+/// instead of 45 MiB of a small machine free for them; security modules that nothing here uses are not started. With
+/// `gpt` it falls back on the table's backup, when a power cut came while the initramfs was writing the primary.
+const COMMON: &str = "panic=10 gpt audit=0 transparent_hugepage=never lsm=lockdown,yama,landlock quiet";
 /// Further words of the unified kernel image, where nobody can add any: both consoles, and after a failure a restart,
 /// so that the boot loader's counting reaches the other slot.
 const UKI_ONLY: &str = "console=ttyS0,115200n8 console=tty0 corten.onfail=reboot";
@@ -91,7 +92,7 @@ pub struct Inputs {
 /// The cached `corten.efi` and `esp` (a FAT file system of [`ESP_BYTES`], sparse).
 pub fn efi(steps: &Steps, tools: &Tools, inputs: &Inputs) -> Result<PathBuf> {
     let line = format!("{} {UKI_ONLY}", command_line(&inputs.root_hash));
-    let digest = Digest::of("efi", 1)
+    let digest = Digest::of("efi", 2)
         .text(&tools.identity())
         .file(&inputs.kernel)?
         .file(&inputs.initramfs)?
@@ -116,13 +117,14 @@ pub fn efi(steps: &Steps, tools: &Tools, inputs: &Inputs) -> Result<PathBuf> {
                 dir.join("loader.conf"),
                 "timeout 0\nconsole-mode keep\neditor no\n",
             )?;
+            // Clusters of two sectors: with larger ones there are fewer than 65525, and firmware takes the file system for
+            // FAT16 by their number.
             let script = format!(
                 "cd /efi\n\
              ukify build --linux=vmlinuz --initrd=initramfs --cmdline=@cmdline --os-release=@os-release \
              --uname={release} --output=corten.efi >/dev/null\n\
              truncate -s {ESP_BYTES} esp\n\
-             mkfs.vfat --invariant -F 32 -S 512 -s 8 -n ESP -i {volume} esp >/dev/null\n\
-             export MTOOLS_SKIP_CHECK=1\n\
+             mkfs.vfat --invariant -F 32 -S 512 -s 2 -n ESP -i {volume} esp >/dev/null\n\
              mmd -i esp ::/EFI ::/EFI/BOOT ::/EFI/systemd ::/EFI/Linux ::/loader\n\
              boot=/usr/lib/systemd/boot/efi/systemd-bootx64.efi\n\
              cp $boot boot.efi\n\

@@ -24,6 +24,12 @@ impl Digest {
         self
     }
 
+    /// Adds a cached step's result, by the name of its folder, which says what is in it. Where the cache lies says nothing,
+    /// and identifiers in the image are made from digests.
+    pub fn step(self, folder: &Path) -> Self {
+        self.text(&folder.file_name().unwrap_or_default().to_string_lossy())
+    }
+
     /// Adds a list of texts.
     pub fn list<I: IntoIterator<Item = S>, S: AsRef<str>>(self, texts: I) -> Self {
         texts.into_iter().fold(self, |d, t| d.text(t.as_ref())).text("")

@@ -68,6 +68,8 @@ pub const RESULTS: [&str; 5] = ["corten.raw", "vmlinuz", "initramfs", "cmdline",
 /// Builds the image.
 pub fn build(options: &Options) -> Result<()> {
     host::check()?;
+    // Modes of files and folders that are made on the way end up in the image.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let steps = Steps::new(&options.cache)?;
     fs::create_dir_all(&options.out).with_context(|| format!("making {}", options.out.display()))?;
     let mirror = choose_mirror(options)?;
@@ -197,7 +199,8 @@ fn refresh_mark(options: &Options) -> Result<String> {
 }
 
 /// Seconds since 1970 of the last commit.
-fn commit_time(repository: &Path) -> Result<u64> {
+/// When the last commit was made, in seconds since 1970: the time of every file unless another is given.
+pub fn commit_time(repository: &Path) -> Result<u64> {
     let mut git = Command::new("git");
     git.arg("-C")
         .arg(repository)
@@ -232,7 +235,7 @@ fn make_initramfs(
     epoch: u64,
 ) -> Result<PathBuf> {
     let digest = Digest::of("initramfs", 1)
-        .text(&base.to_string_lossy())
+        .step(base)
         .text(&tools.identity())
         .file(init)?
         .text(&epoch.to_string())

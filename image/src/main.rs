@@ -1,11 +1,11 @@
 //! `corten-image`: the command that builds the OS image.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use corten_image::{Options, mirror::Mirror, modules::Signatures};
+use corten_image::{Options, compile, mirror::Mirror, modules::Signatures};
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 /// Builds Corten's OS image
 #[derive(Debug, Parser)]
@@ -58,13 +58,44 @@ struct Build {
 
 fn main() -> ExitCode {
     let Verb::Build(build) = Arguments::parse().command;
-    match options(build).and_then(|o| corten_image::build(&o)) {
+    let built = options(build).and_then(|options| {
+        if nix::unistd::geteuid().is_root() {
+            corten_image::build(&options)
+        } else {
+            through_sudo(&options)
+        }
+    });
+    match built {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("corten-image: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Compiles as who we are, so that cargo's files stay ours, and asks sudo for the rest, which needs root.
+fn through_sudo(options: &Options) -> Result<()> {
+    let mut sudo = Command::new("sudo");
+    let time = options
+        .epoch
+        .map_or_else(|| corten_image::commit_time(&options.repository), Ok)?;
+    sudo.args(["env", &format!("SOURCE_DATE_EPOCH={time}")]);
+    sudo.arg(env::current_exe()?).args(env::args_os().skip(1));
+    if options.binary.is_none() {
+        sudo.arg("--binary").arg(compile::corten(&options.repository)?);
+    }
+    if options.init.is_none() {
+        sudo.arg("--init").arg(compile::init(&options.repository)?);
+    }
+    eprintln!(
+        "corten-image: the rest needs root, to keep the owners of files and to enter the tool tree: asking sudo"
+    );
+    let status = sudo.status().context(
+        "building the image needs root, and sudo cannot be run: run this as root, or install sudo",
+    )?;
+    ensure!(status.success(), "the part under sudo ended with {status}");
+    Ok(())
 }
 
 fn options(build: Build) -> Result<Options> {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Names under which our one binary answers.
-const LINKS: [&str; 4] = ["docker", "etcd", "etcdctl", "fleetctl"];
+const LINKS: [&str; 3] = ["docker", "etcdctl", "fleetctl"];
 
 /// What the tree is made of.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub struct Inputs {
 pub fn make(steps: &Steps, tools: &Tools, inputs: &Inputs) -> Result<PathBuf> {
     let ours = list_files(&inputs.units)?;
     let mut digest = Digest::of("stage", 1)
-        .text(&inputs.base.to_string_lossy())
+        .step(&inputs.base)
         .text(&tools.identity())
         .text(&inputs.version)
         .file(&inputs.binary)?;

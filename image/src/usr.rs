@@ -16,7 +16,7 @@ const COMPRESSION: &str = "-zlz4hc,9 -C16384";
 /// The cached `usr.erofs`, `usr.verity` and `roothash`.
 pub fn make(steps: &Steps, tools: &Tools, stage: &Path, epoch: u64) -> Result<PathBuf> {
     let digest = Digest::of("usr", 1)
-        .text(&stage.to_string_lossy())
+        .step(stage)
         .text(&tools.identity())
         .text(COMPRESSION)
         .text(&epoch.to_string());

@@ -152,13 +152,10 @@ impl Table {
             })
     }
 
-    /// Whether the backup header lies where the disk ends.
+    /// Whether this is the primary, with its backup where the disk ends. A table read from the backup names the primary
+    /// there, and is written again: the primary did not hold.
     fn is_laid_out_for(&self, disk_sectors: u64) -> bool {
-        self.other_header() == disk_sectors - 1
-    }
-
-    fn other_header(&self) -> u64 {
-        u64_at(&self.header, 24).max(u64_at(&self.header, 32))
+        u64_at(&self.header, 32) == disk_sectors - 1
     }
 
     /// Sectors the entries take.

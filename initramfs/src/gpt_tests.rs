@@ -71,6 +71,14 @@ fn growth_moves_the_backup_and_stretches_the_last_partition() {
 }
 
 #[test]
+fn a_table_read_from_the_backup_is_written_again_as_primary() {
+    let disk = 1 << 20;
+    let growth = table().grow(disk, 2).unwrap().unwrap();
+    let again = read_back(&growth, disk - 1).grow(disk, 2).unwrap().unwrap();
+    assert_eq!(read_back(&again, 1), growth.table);
+}
+
+#[test]
 fn a_partition_in_the_middle_stays() {
     let growth = table().grow(1 << 20, 1).unwrap().unwrap();
     let p: Vec<_> = growth.table.partitions().collect();

@@ -15,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, chroot};
 use std::convert::Infallible;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -146,8 +146,11 @@ fn give_identity(path: &Path) -> io::Result<()> {
     id[8] = id[8] & 0x3f | 0x80;
     let text = crate::bytes::hex(&id);
     kmsg::info(&format!("first boot: this machine is {text}"));
-    fs::write(path, text + "\n")?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o444))
+    // On the disk before anybody is told of it: the machine joins its cluster under this name.
+    let mut file = File::create(path)?;
+    file.write_all((text + "\n").as_bytes())?;
+    file.set_permissions(fs::Permissions::from_mode(0o444))?;
+    file.sync_all()
 }
 
 fn move_mount(from: &str, to: &str) -> Result<(), RootError> {

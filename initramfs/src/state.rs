@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! no entry in the table -> added in the free room        entry smaller than the room behind it -> stretched
-//! blank partition       -> mke2fs (from the verified /usr)
+//! blank first MiB       -> mke2fs (from the verified /usr)
 //! ext4 with an error    -> e2fsck -p                     ext4 smaller than its partition -> grown while mounted
 //! anything else         -> refused: we format nothing that may be somebody's data
 //! ```
@@ -75,7 +75,12 @@ pub enum StateError {
     },
 }
 
-/// What the first 4 KiB of a partition say.
+/// Bytes at the start of a partition that tell an ext4 file system.
+const SUPERBLOCK_BYTES: usize = 4096;
+/// Bytes that must be zero in a partition that may be formatted: other systems leave their first KiB empty too.
+const BLANK_BYTES: usize = 1 << 20;
+
+/// What the start of a partition says.
 #[derive(Debug, PartialEq, Eq)]
 enum Content {
     Blank,
@@ -190,13 +195,20 @@ fn new_partition() -> Partition {
 }
 
 fn look(disk: &Disk, p: &Partition) -> io::Result<Content> {
-    let mut start = [0; 4096];
-    disk.file.read_exact_at(&mut start, p.first * disk.sector)?;
-    Ok(content(&start))
+    let read = |bytes: usize| {
+        let mut start = vec![0; bytes];
+        disk.file.read_exact_at(&mut start, p.first * disk.sector)?;
+        Ok(content(&start))
+    };
+    match read(SUPERBLOCK_BYTES)? {
+        // So far; the rest is read on the first boot only.
+        Content::Blank => read(BLANK_BYTES),
+        other => Ok(other),
+    }
 }
 
 /// Reads the ext4 superblock (kernel, filesystems/ext4/super.rst), which lies 1024 bytes in.
-fn content(start: &[u8; 4096]) -> Content {
+fn content(start: &[u8]) -> Content {
     let sb = &start[1024..];
     if u16_at(sb, 56) != 0xEF53 {
         return if start.iter().all(|b| *b == 0) {
@@ -265,8 +277,11 @@ mod tests {
 
     #[test]
     fn what_a_partition_holds() {
-        let mut start = [0; 4096];
+        let mut start = vec![0; BLANK_BYTES];
         assert_eq!(content(&start), Content::Blank);
+        start[BLANK_BYTES - 1] = 1;
+        assert_eq!(content(&start), Content::Foreign);
+        start[BLANK_BYTES - 1] = 0;
         start[0] = 1;
         assert_eq!(content(&start), Content::Foreign);
         put(&mut start, 1024 + 56, &[0x53, 0xEF]);
