@@ -80,7 +80,12 @@ enum Request {
     Heal,
     /// Count what was done.
     Counts,
+    /// Name the faults in force.
+    Faults,
 }
+
+/// A fault in force, and the path it lies on by its ports' names; `None` stands for every port.
+pub type NamedFault = (Option<String>, Option<String>, Fault);
 
 /// What a switch has done so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,6 +215,21 @@ impl Control {
     pub fn counts(&self) -> Result<Counts, SwitchError> {
         let answer = self.order(&Request::Counts)?;
         serde_json::from_value(answer).map_err(|error| self.socket_error(error.into()))
+    }
+
+    /// The faults in force.
+    pub fn faults(&self) -> Result<Vec<NamedFault>, SwitchError> {
+        let answer = self.order(&Request::Faults)?;
+        serde_json::from_value(answer).map_err(|error| self.socket_error(error.into()))
+    }
+
+    /// Whether a port is cut off from all others, as [`Control::cut`] leaves it.
+    pub fn is_cut(&self, port: &str) -> Result<bool, SwitchError> {
+        let one_sided = |(from, to, fault): &NamedFault| {
+            fault.cut
+                && matches!((from.as_deref(), to.as_deref()), (Some(name), None) | (None, Some(name)) if name == port)
+        };
+        Ok(self.faults()?.iter().any(one_sided))
     }
 
     fn order(&self, request: &Request) -> Result<serde_json::Value, SwitchError> {
@@ -422,11 +442,20 @@ impl Shared {
                 Ok(serde_json::Value::Null)
             }
             Request::Counts => serde_json::to_value(state.counts).map_err(|error| error.to_string()),
+            Request::Faults => serde_json::to_value(state.faults()).map_err(|error| error.to_string()),
         })
     }
 }
 
 impl State {
+    fn faults(&self) -> Vec<NamedFault> {
+        let name = |port: Option<usize>| port.and_then(|port| self.names.get(port).cloned());
+        let faults = self.fabric.faults();
+        faults
+            .map(|((from, to), fault)| (name(from), name(to), fault))
+            .collect()
+    }
+
     fn port(&self, name: Option<String>) -> Result<Option<usize>, String> {
         let Some(name) = name else { return Ok(None) };
         let found = self.names.iter().position(|known| *known == name);

@@ -103,7 +103,9 @@ fn cut_delay_and_heal() {
     assert!(receive(&c).is_some());
     assert!(receive(&b).is_none());
     control.heal_all().unwrap();
+    assert!(!control.is_cut("a").unwrap(), "only one path of it was cut");
     control.cut("c").unwrap();
+    assert!(control.is_cut("c").unwrap() && !control.is_cut("b").unwrap());
     send(&a, &frame(0xff, 1, b"alone"));
     assert!(receive(&b).is_some());
     assert!(receive(&c).is_none());

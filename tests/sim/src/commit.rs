@@ -80,12 +80,7 @@ pub fn view(state: &Memory) -> ClusterView {
 
 /// A plan's decisions as the store takes them.
 pub fn assign(decisions: &[Decision]) -> Command {
-    let decision = |d: &Decision| fleet::Decision {
-        unit: d.unit.clone(),
-        machine: d.machine.clone(),
-        reason: d.reason.clone(),
-    };
-    Command::Assign(decisions.iter().map(decision).collect())
+    Command::Assign(decisions.to_vec())
 }
 
 /// A command in one short line.

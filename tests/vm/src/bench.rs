@@ -197,7 +197,8 @@ fn of_three(cluster: &mut Cluster, steps: &Steps, table: &mut Table) -> Result<(
 /// The median node, once booting is over: no job is queued any more.
 fn idle_memory(cluster: &Cluster) -> Result<String> {
     let command = "until [ -z \"$(systemctl list-jobs --no-legend)\" ]; do sleep 1; done; sleep 10; \
-                   awk '/^MemTotal/ {t=$2} /^MemAvailable/ {a=$2} END {print t-a}' /proc/meminfo";
+                   while read -r key value _; do case $key in MemTotal:) t=$value;; MemAvailable:) a=$value;; esac; done \
+                   </proc/meminfo; echo $((t - a))";
     let mut used = Vec::new();
     for name in cluster.names() {
         let kib: f64 = cluster

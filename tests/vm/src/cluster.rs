@@ -24,6 +24,8 @@ use crate::web_image;
 pub const READY_WITHIN: Duration = Duration::from_secs(240);
 /// How long an ordinary command on a machine may take.
 pub const COMMAND_WITHIN: Duration = Duration::from_secs(60);
+/// How long an SSH connection of a user may take to come about, in seconds: an emulated machine that is busy is slow.
+pub const CONNECT_WITHIN_S: u16 = 30;
 /// The web image's name in the registry.
 pub const WEB_IMAGE: &str = "paas-monitor";
 
@@ -55,7 +57,7 @@ impl Default for Plan {
             memory_mib: 1024,
             cpus: 1,
             disk_bytes: Some(4 << 30),
-            agent_ttl_s: 5,
+            agent_ttl_s: 10,
             firmware: false,
             user_data: BTreeMap::new(),
             base_disk: None,
@@ -74,15 +76,26 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes everything a cluster needs, all machines still off. `vm` is the `corten-vm` program.
-    pub fn prepare(plan: &Plan, image: &Image, vm: &Path, dir: &Path) -> Result<Cluster> {
+    /// Whether a cluster can be made in `dir`, asked before anything takes long: the plan, the host's programs, and that
+    /// no other cluster runs there.
+    pub fn preflight(plan: &Plan, vm: &Path, dir: &Path) -> Result<()> {
         if plan.machines == 0 || plan.machines > 200 {
             bail!("a cluster has 1 to 200 machines, not {}", plan.machines);
         }
+        crate::state::refuse_running(&Layout::new(dir)?)?;
         host::check_tools()?;
+        Programs::beside(vm)?;
+        if plan.firmware {
+            host::firmware()?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything a cluster needs, all machines still off. `vm` is the `corten-vm` program.
+    pub fn prepare(plan: &Plan, image: &Image, vm: &Path, dir: &Path) -> Result<Cluster> {
+        Cluster::preflight(plan, vm, dir)?;
         let programs = Programs::beside(vm)?;
         let layout = Layout::new(dir)?;
-        crate::state::refuse_running(&layout)?;
         layout.prepare()?;
         let nodes: Vec<Node> = (1..=plan.machines).map(Node::new).collect();
         let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();

@@ -75,6 +75,8 @@ coreos:
     initial-cluster: {initial_cluster}
     initial-cluster-state: new
     initial-cluster-token: {token}
+    heartbeat-interval: 500
+    election-timeout: 2500
     initial-advertise-peer-urls: http://$private_ipv4:2380
     listen-peer-urls: http://$private_ipv4:2380
     advertise-client-urls: http://$private_ipv4:2379

@@ -213,27 +213,54 @@ fn lose(cluster: &mut Cluster, steps: &Steps) -> Result<()> {
 
 /// How to go on by hand with a cluster that was left up.
 pub fn how_to_go_on(cluster: &Cluster, program: &str) -> Result<String> {
-    let fleetctl = Fleetctl::by(cluster, "node1")?;
-    let dir = cluster.layout().dir().display();
+    let names = cluster.names();
+    let first = names.first().context("a cluster without machines")?;
+    let fleetctl = Fleetctl::by(cluster, first)?;
     let variables: Vec<String> = fleetctl
         .environment()
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    Ok(format!(
-        "The cluster is up. Go on with:\n\
-         \n  {program} ssh node1                              a shell on a machine, where etcdctl, docker and fleetctl are\
-         \n  {program} ssh node1 etcdctl set /greeting hello\
-         \n  {program} ssh node2 etcdctl get /greeting\
-         \n  {program} ssh node1 docker ps\
-         \n  {program} fleetctl list-units                    fleetctl from here, through a tunnel; the same by hand:\
-         \n    {} {dir}/bin/fleetctl list-units\
-         \n  {program} kill node2; {program} start node2      power\
-         \n  {program} cut node3; {program} heal node3        its network\
-         \n  {program} logs node1                             its console\
-         \n  {program} down                                   end it\n",
-        variables.join(" ")
-    ))
+    let by_hand = format!(
+        "{} {}/bin/fleetctl",
+        variables.join(" "),
+        cluster.layout().dir().display()
+    );
+    Ok(go_on(program, &names, &by_hand))
+}
+
+/// The commands, each for a machine that there is.
+fn go_on(program: &str, names: &[String], by_hand: &str) -> String {
+    let name = |number: usize| names.get(number).or(names.last()).map_or("node1", String::as_str);
+    let (first, second, third) = (name(0), name(1), name(2));
+    let mut lines = vec![
+        (
+            format!("ssh {first}"),
+            "a shell on a machine, where etcdctl, docker and fleetctl are",
+        ),
+        (format!("ssh {first} etcdctl set /greeting hello"), ""),
+        (format!("ssh {second} etcdctl get /greeting"), ""),
+        (format!("ssh {first} docker ps"), ""),
+        (
+            "fleetctl list-units".to_owned(),
+            "fleetctl from here, through a tunnel",
+        ),
+        ("status".to_owned(), "which machines are on"),
+        (format!("kill {second}"), "cut its power"),
+        (format!("start {second}"), "and turn it on again"),
+        (format!("cut {third}"), "take it off the machines' network"),
+        (format!("heal {third}"), "and put it back"),
+        (format!("logs {first}"), "its console"),
+        ("down".to_owned(), "end it"),
+    ];
+    if names.len() == 1 {
+        lines.retain(|(command, _)| !command.starts_with("cut ") && !command.starts_with("heal "));
+    }
+    let lines: String = lines
+        .iter()
+        .map(|(command, what)| format!("  {}\n", format!("{program} {command:<40} {what}").trim_end()))
+        .collect();
+    format!("The cluster is up. Go on with:\n\n{lines}\nfleetctl by hand:\n  {by_hand} list-units\n")
 }
 
 #[cfg(test)]
@@ -257,6 +284,19 @@ mod tests {
         assert_eq!(
             active(&rows).into_keys().collect::<Vec<_>>(),
             ["paas-monitor@1.service"]
+        );
+    }
+
+    #[test]
+    fn the_go_on_names_no_machine_that_is_not_there() {
+        let text = |count: usize| {
+            let names: Vec<String> = (1..=count).map(|number| format!("node{number}")).collect();
+            go_on("corten-vm", &names, "fleetctl")
+        };
+        assert!(text(3).contains("cut node3") && text(3).contains("kill node2"));
+        assert!(text(2).contains("cut node2") && !text(2).contains("node3"));
+        assert!(
+            text(1).contains("kill node1") && !text(1).contains("node2") && !text(1).contains(" cut node")
         );
     }
 }

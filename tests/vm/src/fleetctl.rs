@@ -1,6 +1,7 @@
 //! The product's `fleetctl`, run on the host as an operator would: through an SSH tunnel to one machine, with the
 //! cluster's key from its file.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use corten_qemu::wait_until;
 
-use crate::cluster::Cluster;
+use crate::cluster::{CONNECT_WITHIN_S, Cluster};
 
 /// `fleetctl --tunnel` to one machine.
 #[derive(Debug, Clone)]
@@ -74,6 +75,7 @@ impl Fleetctl {
             ("FLEETCTL_TUNNEL", format!("127.0.0.1:{}", self.port)),
             ("FLEETCTL_STRICT_HOST_KEY_CHECKING", "false".to_owned()),
             ("FLEETCTL_SSH_CONFIG", "/dev/null".to_owned()),
+            ("FLEETCTL_SSH_TIMEOUT", CONNECT_WITHIN_S.to_string()),
             match &self.key {
                 Key::File(path) => ("FLEETCTL_SSH_IDENTITY", path.display().to_string()),
                 Key::Agent(socket) => ("SSH_AUTH_SOCK", socket.display().to_string()),
@@ -81,11 +83,17 @@ impl Fleetctl {
         ]
     }
 
+    /// It with arguments, ready to be run.
+    pub fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args).envs(self.environment());
+        command
+    }
+
     /// Runs it, whatever becomes of it.
     pub fn output(&self, args: &[&str]) -> Result<Output> {
-        let output = Command::new(&self.program)
-            .args(args)
-            .envs(self.environment())
+        let output = self
+            .command(args)
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("running {}", self.program.display()))?;

@@ -15,8 +15,9 @@ pub struct Image {
 impl Image {
     /// The image in `dir`; every file of it must be there.
     pub fn open(dir: &Path) -> Result<Image> {
-        let dir = std::path::absolute(dir)?;
-        let image = Image { dir };
+        let image = Image {
+            dir: std::path::absolute(dir)?,
+        };
         for file in [
             image.disk(),
             image.kernel(),
@@ -25,8 +26,9 @@ impl Image {
         ] {
             if !file.is_file() {
                 bail!(
-                    "no image: {} is missing; build it with `just image`",
-                    file.display()
+                    "no image: {} is missing; build it with `target/release/corten-image build --out {}`",
+                    file.display(),
+                    dir.display()
                 );
             }
         }
@@ -193,7 +195,7 @@ mod tests {
     fn a_missing_image_says_how_to_get_it() {
         let error = Image::open(Path::new("/nonexistent")).unwrap_err().to_string();
         assert!(
-            error.contains("corten.raw") && error.contains("just image"),
+            error.contains("corten.raw") && error.contains("corten-image build --out /nonexistent`"),
             "{error}"
         );
     }

@@ -44,7 +44,7 @@ impl Layout {
                 .with_context(|| format!("reading {dir}"))?
                 .next()
                 .is_none();
-            if !empty && !self.dir.join(MARK).exists() {
+            if !empty && !self.is_ours() {
                 bail!("{dir} holds something that is not a cluster of ours: name another folder with --dir");
             }
             std::fs::remove_dir_all(&self.dir).with_context(|| format!("emptying {dir}"))?;
@@ -76,6 +76,11 @@ impl Layout {
             paths.extend([machine.join("qmp.sock"), machine.join("net0.sock")]);
         }
         paths
+    }
+
+    /// Whether the folder is a cluster's, of now or of an earlier run.
+    pub fn is_ours(&self) -> bool {
+        self.dir.join(MARK).exists()
     }
 
     /// The folder of the machines' folders.

@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod cluster;
+pub mod condition;
 pub mod config;
 pub mod damage;
 pub mod demo;

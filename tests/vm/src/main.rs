@@ -1,18 +1,24 @@
 //! `corten-vm`: clusters of virtual machines from the image; the demonstration and the benchmark. Also serves, as small
 //! processes of the same program, as a cluster's switch and as the machines' way to the registry.
 
-use std::io::Write;
+mod verbs;
+
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use corten_qemu::{Accel, Switch, SwitchConfig, accel, forward, tool};
+use corten_qemu::{Switch, SwitchConfig, forward};
+use corten_vm::cluster::CONNECT_WITHIN_S;
 use corten_vm::host::Image;
-use corten_vm::steps::Steps;
-use corten_vm::{Cluster, Fleetctl, Plan, bench, demo};
+use corten_vm::{Plan, bench};
+use verbs::Verbs;
+
+/// Where a cluster lies unless `--dir` says otherwise.
+const DIR: &str = "out/cluster";
+/// The exit status of a process that SIGPIPE ended, as a shell sees it.
+const READER_GONE: i32 = 141;
 
 #[derive(Parser)]
 #[command(
@@ -22,7 +28,7 @@ use corten_vm::{Cluster, Fleetctl, Plan, bench, demo};
 )]
 struct Cli {
     /// The cluster's folder
-    #[arg(long, global = true, default_value = "out/cluster")]
+    #[arg(long, global = true, default_value = DIR)]
     dir: PathBuf,
     #[command(subcommand)]
     command: Verb,
@@ -32,6 +38,9 @@ struct Cli {
 enum Verb {
     /// Boot a cluster; it runs until Ctrl-C, or for good with --detach
     Up {
+        /// How many machines
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=200))]
+        machines: u8,
         #[command(flatten)]
         shape: Shape,
         /// Leave it running; `corten-vm down` ends it
@@ -54,33 +63,61 @@ enum Verb {
         #[arg(long)]
         no_build: bool,
     },
+    /// Which machines are on
+    Status,
     /// A shell, or a command, on a machine
     Ssh {
+        /// Time the connection may take to come about, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = CONNECT_WITHIN_S)]
+        timeout: u16,
+        /// The machine: node1, node2, ...
         name: String,
+        /// The command; none is a shell
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
-    /// fleetctl through a tunnel to the first machine
+    /// fleetctl through a tunnel to a machine
     Fleetctl {
+        /// The machine; else the first that is on
+        #[arg(long, value_name = "NAME")]
+        via: Option<String>,
+        /// What fleetctl gets
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
     /// Print a machine's console
-    Logs { name: String },
+    Logs {
+        /// The machine: node1, node2, ...
+        name: String,
+    },
     /// Cut a machine's power
-    Kill { name: String },
+    Kill {
+        /// The machine: node1, node2, ...
+        name: String,
+    },
     /// Turn a machine's power on again
-    Start { name: String },
+    Start {
+        /// The machine: node1, node2, ...
+        name: String,
+    },
     /// Stop a machine's processors; --off lets them go on
     Pause {
+        /// The machine: node1, node2, ...
         name: String,
+        /// Let them go on
         #[arg(long)]
         off: bool,
     },
-    /// Cut a machine off the network
-    Cut { name: String },
+    /// Cut a machine off the cluster's network; SSH from here still reaches it
+    Cut {
+        /// The machine: node1, node2, ...
+        name: String,
+    },
     /// Undo `cut`
-    Heal { name: String },
+    Heal {
+        /// The machine: node1, node2, ...
+        name: String,
+    },
     /// Measure what the README promises
     BenchBoot {
         /// The image's folder
@@ -95,9 +132,6 @@ enum Verb {
 
 #[derive(Args)]
 struct Shape {
-    /// How many machines
-    #[arg(long, default_value_t = 3)]
-    machines: u8,
     /// Memory of each, in MiB
     #[arg(long, default_value_t = 1024)]
     memory: u32,
@@ -113,9 +147,9 @@ struct Shape {
 }
 
 impl Shape {
-    fn plan(&self) -> Plan {
+    fn plan(&self, machines: u8) -> Plan {
         Plan {
-            machines: self.machines,
+            machines,
             memory_mib: self.memory,
             disk_bytes: Some(self.disk << 30),
             firmware: self.firmware,
@@ -125,6 +159,7 @@ impl Shape {
 }
 
 fn main() -> ExitCode {
+    end_with_the_reader();
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
@@ -134,29 +169,52 @@ fn main() -> ExitCode {
     }
 }
 
+/// A line printed for a reader that is gone (`corten-vm logs node1 | head`) ends us as SIGPIPE ends others; what must
+/// not outlive us ends with us, however we end.
+fn end_with_the_reader() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic
+            .payload_as_str()
+            .is_some_and(|said| said.starts_with("failed printing to std"))
+        {
+            std::process::exit(READER_GONE);
+        }
+        report(panic);
+    }));
+}
+
 fn run(cli: Cli) -> Result<ExitCode> {
     let vm = std::env::current_exe().context("finding this program")?;
-    let adopt = || Cluster::adopt(&cli.dir);
+    let verbs = Verbs {
+        program: shown(&vm, &cli.dir),
+        vm,
+        dir: cli.dir,
+    };
     match cli.command {
-        Verb::Up { shape, detach } => up(&vm, &cli.dir, &shape, detach)?,
-        Verb::Down | Verb::Demo { down: true, .. } => adopt()?.down()?,
+        Verb::Up {
+            machines,
+            shape,
+            detach,
+        } => verbs.up(&shape.plan(machines), &shape.image, detach)?,
+        Verb::Down | Verb::Demo { down: true, .. } => verbs.down()?,
         Verb::Demo {
             shape, end, no_build, ..
-        } => main_job(&vm, &cli.dir, &shape, end, no_build)?,
-        Verb::Ssh { name, command } => return shell(&adopt()?, &name, &command),
-        Verb::Fleetctl { args } => return fleetctl(&adopt()?, &args),
-        Verb::Logs { name } => print!("{}", adopt()?.machine(&name)?.console()),
-        Verb::Kill { name } => adopt()?.machine_mut(&name)?.power_cut()?,
-        Verb::Start { name } => {
-            let mut cluster = adopt()?;
-            cluster.machine_mut(&name)?.power_on()?;
-            cluster.leave_up()?;
-        }
-        Verb::Pause { name, off: false } => adopt()?.machine(&name)?.pause()?,
-        Verb::Pause { name, off: true } => adopt()?.machine(&name)?.resume()?,
-        Verb::Cut { name } => adopt()?.network().cut(&name)?,
-        Verb::Heal { name } => adopt()?.network().heal(&name)?,
-        Verb::BenchBoot { image } => bench::run(&vm, &Image::open(&image)?, &cli.dir)?,
+        } => verbs.main_job(&shape.plan(Plan::default().machines), &shape.image, end, no_build)?,
+        Verb::Status => return verbs.status(),
+        Verb::Ssh {
+            name,
+            timeout,
+            command,
+        } => return verbs.shell(&name, timeout, &command),
+        Verb::Fleetctl { via, args } => return verbs.fleetctl(via, &args),
+        Verb::Logs { name } => verbs.logs(&name)?,
+        Verb::Kill { name } => verbs.kill(&name)?,
+        Verb::Start { name } => verbs.start(&name)?,
+        Verb::Pause { name, off } => verbs.pause(&name, !off)?,
+        Verb::Cut { name } => verbs.cut(&name, true)?,
+        Verb::Heal { name } => verbs.cut(&name, false)?,
+        Verb::BenchBoot { image } => bench::run(&verbs.vm, &Image::open(&image)?, &verbs.dir)?,
         Verb::Switch { config } => {
             let text = std::fs::read(&config).with_context(|| format!("reading {}", config.display()))?;
             Switch::run(&serde_json::from_slice::<SwitchConfig>(&text)?)?;
@@ -166,109 +224,13 @@ fn run(cli: Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn up(vm: &Path, dir: &Path, shape: &Shape, detach: bool) -> Result<()> {
-    let steps = Steps::new(dir);
-    say_accelerator(&steps);
-    let image = Image::open(&shape.image)?;
-    let (mut cluster, _) = steps.step("disks, network, registry", |_| {
-        Cluster::prepare(&shape.plan(), &image, vm, dir)
-    })?;
-    steps.step("boot", |steps| {
-        cluster.power_on_all()?;
-        cluster.wait_all_ready(|name, time| {
-            steps.line(format_args!(
-                "   {name} is Ready after {:.1} s",
-                time.as_secs_f64()
-            ));
-        })
-    })?;
-    println!("{}", demo::how_to_go_on(&cluster, &shown(vm))?);
-    if detach {
-        return cluster.leave_up();
-    }
-    println!("The cluster ends with this command (Ctrl-C).");
-    std::io::stdout().flush()?;
-    loop {
-        std::thread::park();
-    }
-}
-
-fn main_job(vm: &Path, dir: &Path, shape: &Shape, end: bool, no_build: bool) -> Result<()> {
-    let steps = Steps::new(dir);
-    say_accelerator(&steps);
-    if !no_build {
-        steps.step("the image (nothing is done for what has not changed)", |_| {
-            build_image(vm, &shape.image)
-        })?;
-    }
-    let image = Image::open(&shape.image)?;
-    let (mut cluster, _) = steps.step("disks, network, registry", |_| {
-        Cluster::prepare(&shape.plan(), &image, vm, dir)
-    })?;
-    let result = demo::run(&mut cluster, &steps);
-    if result.is_err() {
-        cluster.save_journals();
-    }
-    result?;
-    if end {
-        cluster.down()?;
-        steps.line("done; the cluster is down");
-    } else {
-        println!("\n{}", demo::how_to_go_on(&cluster, &shown(vm))?);
-        cluster.leave_up()?;
-    }
-    Ok(())
-}
-
-fn build_image(vm: &Path, out: &Path) -> Result<()> {
-    let builder = vm.with_file_name("corten-image");
-    let status = Command::new(&builder)
-        .args(["build", "--out"])
-        .arg(out)
-        .status()
-        .with_context(|| {
-            format!(
-                "running {} (`cargo build --release -p corten-image` makes it)",
-                builder.display()
-            )
-        })?;
-    anyhow::ensure!(status.success(), "corten-image ended with {status}");
-    Ok(())
-}
-
-fn say_accelerator(steps: &Steps) {
-    match (Accel::best(), accel::why_no_kvm()) {
-        (Accel::Kvm, _) => steps.line("machines run under KVM"),
-        (_, why) => steps.line(format_args!(
-            "machines are emulated, which is slow: no KVM here ({})",
-            why.unwrap_or_default()
-        )),
-    }
-}
-
-fn shell(cluster: &Cluster, name: &str, command: &[String]) -> Result<ExitCode> {
-    let ssh = cluster.ssh(name)?;
-    let terminal = if command.is_empty() { "-t" } else { "-T" };
-    let error = Command::new(tool::find("ssh")?)
-        .args(ssh.options())
-        .args([terminal, "127.0.0.1", "--"])
-        .args(command)
-        .exec();
-    Err(error).context("running ssh")
-}
-
-fn fleetctl(cluster: &Cluster, args: &[String]) -> Result<ExitCode> {
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let output = Fleetctl::by(cluster, "node1")?.output(&args)?;
-    print!("{}", output.stdout);
-    eprint!("{}", output.stderr);
-    Ok(ExitCode::from(
-        output.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1),
-    ))
-}
-
 /// Our program as the user would type it from here.
-fn shown(vm: &Path) -> String {
+fn shown(vm: &Path, dir: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    vm.strip_prefix(&here).unwrap_or(vm).display().to_string()
+    let program = vm.strip_prefix(&here).unwrap_or(vm).display();
+    if dir == Path::new(DIR) {
+        program.to_string()
+    } else {
+        format!("{program} --dir {}", dir.display())
+    }
 }

@@ -45,20 +45,25 @@ impl Cluster {
 
     /// Takes over the cluster that an earlier command left up in `dir`.
     pub fn adopt(dir: &Path) -> Result<Cluster> {
+        Cluster::find(dir)?.with_context(|| {
+            let dir = dir.display();
+            format!("no cluster is up in {dir}; `corten-vm up` makes one, --dir names another folder")
+        })
+    }
+
+    /// The same, where there may be none.
+    pub fn find(dir: &Path) -> Result<Option<Cluster>> {
         let layout = Layout::new(dir)?;
         let Some(state) = read(&layout)? else {
-            bail!(
-                "no cluster is up in {}; `corten-vm up` makes one",
-                layout.dir().display()
-            );
+            return Ok(None);
         };
-        Ok(Cluster {
+        Ok(Some(Cluster {
             machines: state.machines.into_iter().map(Machine::adopt).collect(),
             switch: Service::adopt(state.switch),
             registry: Registry::adopt(state.registry_port, state.registry),
             layout,
             sweep: None,
-        })
+        }))
     }
 }
 
@@ -69,7 +74,7 @@ pub(crate) fn refuse_running(layout: &Layout) -> Result<()> {
     let machines = state.machines.iter().filter_map(|record| record.process);
     if machines.chain(helpers).any(|process| process.is_running()) {
         bail!(
-            "a cluster is already up in {}: end it first with `corten-vm down`",
+            "a cluster is already up in {0}: end it first with `corten-vm --dir {0} down`",
             layout.dir().display()
         );
     }

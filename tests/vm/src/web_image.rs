@@ -21,6 +21,7 @@ pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The programs the page and a curious operator use, all busybox.
 const APPLETS: &[&str] = &[
     "sh", "httpd", "hostname", "cat", "ls", "ps", "env", "sleep", "wget", "true", "false", "id", "kill",
+    "echo",
 ];
 
 /// One content-addressed part of an image.
@@ -135,6 +136,8 @@ fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     header.set_mode(mode);
     header.set_size(size);
     header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
     header
 }
 

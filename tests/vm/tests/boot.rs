@@ -24,6 +24,7 @@ fn boot(cluster: &mut Cluster) -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn a_machine_is_ready_with_all_its_disk_and_nothing_failed() -> Result<()> {
     alone("boot-one", VM, &one(), |cluster| {
         boot(cluster)?;
@@ -40,9 +41,12 @@ fn a_machine_is_ready_with_all_its_disk_and_nothing_failed() -> Result<()> {
         );
         says(&cluster.run("node1", "findmnt -no OPTIONS /usr")?, &["ro"])?;
         says(
-            &cluster.run("node1", "hostname; id -nG; getent hosts node1")?,
+            &cluster.run("node1", "hostname; id -nG; : </dev/tcp/$(hostname)/22")?,
             &["node1", "docker"],
         )?;
+        // The button's driver is among what comes a minute after power-on.
+        let late = "until systemctl --quiet is-active late.target; do sleep 1; done";
+        cluster.ssh("node1")?.run(late, READY_WITHIN)?;
         cluster.machine("node1")?.press_power_button()?;
         cluster.machine_mut("node1")?.wait_off(Duration::from_secs(60))?;
         let findings = rig::unexpected(&cluster.findings(), &[]);
@@ -52,6 +56,7 @@ fn a_machine_is_ready_with_all_its_disk_and_nothing_failed() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn firmware_boots_the_unified_kernel_image_from_the_disk() -> Result<()> {
     let plan = Plan {
         firmware: true,
@@ -67,6 +72,7 @@ fn firmware_boots_the_unified_kernel_image_from_the_disk() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn a_damaged_usr_does_not_boot_and_says_why() -> Result<()> {
     let folder = tempfile::tempdir().context("a folder for the damaged disk")?;
     let disk = folder.path().join("damaged.raw");
@@ -91,6 +97,7 @@ fn a_damaged_usr_does_not_boot_and_says_why() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn a_bad_cloud_config_still_boots_is_reachable_and_is_named() -> Result<()> {
     let text = "#cloud-config\nhostname: still-here\nssh_authorized_keys:\n  - KEY\nwrite_files:\n  \
                 - path: /etc/bad\n    permissions: rwx\n    content: x\n  - path: /etc/good\n    content: y\n";
@@ -117,6 +124,7 @@ fn a_bad_cloud_config_still_boots_is_reachable_and_is_named() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn a_cloud_config_that_is_no_yaml_still_boots_and_is_named() -> Result<()> {
     let text = "#cloud-config\nssh_authorized_keys:\n  - KEY\nhostname: [unclosed\n";
     let plan = Plan {

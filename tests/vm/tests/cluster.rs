@@ -19,6 +19,7 @@ fn cluster(test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn a_key_set_on_one_machine_is_read_on_all() -> Result<()> {
     cluster(|c| {
         ensure!(c.run("node1", "etcdctl set /shared hello")?.trim() == "hello");
@@ -48,6 +49,7 @@ fn a_key_set_on_one_machine_is_read_on_all() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn a_watcher_on_another_machine_sees_a_change_and_a_ttl_ends() -> Result<()> {
     cluster(|c| {
         let ssh = c.ssh("node2")?;
@@ -86,6 +88,7 @@ fn a_watcher_on_another_machine_sees_a_change_and_a_ttl_ends() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn docker_pulls_runs_shows_and_removes() -> Result<()> {
     cluster(|c| {
         let image = format!("{REGISTRY}/paas-monitor");
@@ -118,6 +121,7 @@ fn docker_pulls_runs_shows_and_removes() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn docker_says_what_is_wrong() -> Result<()> {
     cluster(|c| {
         let none = fails(
@@ -141,6 +145,7 @@ fn docker_says_what_is_wrong() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn fleetctl_does_everything_through_a_tunnel_with_an_agent() -> Result<()> {
     cluster(|c| {
         let agent = faults::Agent::start(c)?;
@@ -183,6 +188,7 @@ fn fleetctl_does_everything_through_a_tunnel_with_an_agent() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn a_global_unit_runs_everywhere_and_a_timer_fires() -> Result<()> {
     cluster(|c| {
         let fleetctl = Fleetctl::by(c, "node1")?;
@@ -233,6 +239,7 @@ fn a_global_unit_runs_everywhere_and_a_timer_fires() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn fleetctl_says_what_is_wrong() -> Result<()> {
     cluster(|c| {
         let fleetctl = Fleetctl::by(c, "node1")?;
@@ -266,6 +273,7 @@ fn fleetctl_says_what_is_wrong() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn a_killed_supervisor_comes_back_with_everything_and_disturbs_no_unit() -> Result<()> {
     cluster(|c| {
         let fleetctl = Fleetctl::by(c, "node1")?;
@@ -294,6 +302,7 @@ fn a_killed_supervisor_comes_back_with_everything_and_disturbs_no_unit() -> Resu
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn a_power_cut_of_all_machines_loses_no_acknowledged_key() -> Result<()> {
     cluster(|c| {
         let acknowledged = faults::write_until(c, "node2", "/cut", |c| {
@@ -309,6 +318,7 @@ fn a_power_cut_of_all_machines_loses_no_acknowledged_key() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn a_machine_cut_off_loses_its_unit_and_stops_it_when_it_is_back() -> Result<()> {
     cluster(|c| {
         let fleetctl = Fleetctl::by(c, "node1")?;
@@ -348,6 +358,7 @@ fn a_machine_cut_off_loses_its_unit_and_stops_it_when_it_is_back() -> Result<()>
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn without_a_majority_clients_say_so_and_units_run_on() -> Result<()> {
     cluster(|c| {
         let fleetctl = Fleetctl::by(c, "node1")?;
@@ -374,6 +385,7 @@ fn without_a_majority_clients_say_so_and_units_run_on() -> Result<()> {
 }
 
 #[test]
+#[ignore = "boots machines"]
 fn a_lossy_and_slow_network_is_survived() -> Result<()> {
     cluster(|c| {
         c.network().set(None, None, faults::BAD_NETWORK)?;

@@ -5,6 +5,7 @@ use corten_vm::steps::Steps;
 use corten_vm::{Plan, demo, rig};
 
 #[test]
+#[ignore = "boots machines"]
 fn the_main_job_from_power_on_to_self_healing() -> Result<()> {
     rig::alone(
         "main-job",
