@@ -1,0 +1,96 @@
+//! The load: Debian's wrk with a script of ours, so that both servers meet a client neither of us wrote.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::process::Command;
+
+/// The kinds of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// PUT of a value to a random key.
+    Put,
+    /// GET of a random key, from this server's own state.
+    Get,
+    /// GET of a random key, linearizable.
+    QuorumGet,
+}
+
+/// What a load gave.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured {
+    /// Requests per second.
+    pub per_second: f64,
+    /// Half of the requests were answered within this, in ms.
+    pub p50_ms: f64,
+    /// 99 of 100 were answered within this, in ms.
+    pub p99_ms: f64,
+}
+
+/// How many keys there are.
+pub const KEYS: usize = 10_000;
+/// How large a value is, in bytes.
+pub const VALUE: usize = 256;
+
+/// Says how to get wrk if it is missing.
+pub fn check() -> Result<()> {
+    match std::process::Command::new("wrk").arg("-v").output() {
+        Ok(_) => Ok(()),
+        Err(error) => bail!("wrk cannot be started ({error}): apt-get install wrk"),
+    }
+}
+
+fn script(load: Load) -> String {
+    let request = match load {
+        Load::Put => {
+            r#"return wrk.format("PUT", path, {["Content-Type"] = "application/x-www-form-urlencoded"}, body)"#
+        }
+        Load::Get => r#"return wrk.format("GET", path)"#,
+        Load::QuorumGet => r#"return wrk.format("GET", path .. "?quorum=true")"#,
+    };
+    format!(
+        r#"
+local body = "value=" .. string.rep("x", {VALUE})
+function request()
+  local path = "/v2/keys/bench/k" .. math.random(0, {KEYS} - 1)
+  {request}
+end
+function done(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format("RESULT %d %d %f %f %d\n", summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
+end
+"#
+    )
+}
+
+/// Loads the server on `port` over `connections` for a while.
+pub async fn run(port: u16, load: Load, connections: usize, lasting: Duration) -> Result<Measured> {
+    let mut file = tempfile::Builder::new().suffix(".lua").tempfile()?;
+    file.write_all(script(load).as_bytes())?;
+    let output = Command::new("wrk")
+        .args(["--threads", "1", "--timeout", "10s"])
+        .args(["--connections", &connections.to_string()])
+        .args(["--duration", &format!("{}s", lasting.as_secs())])
+        .arg("--script")
+        .arg(file.path())
+        .arg(format!("http://127.0.0.1:{port}"))
+        .output()
+        .await?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("RESULT "))
+        .with_context(|| format!("wrk gave no result:\n{text}"))?;
+    let numbers: Vec<f64> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+    let [requests, us, p50, p99, errors] = numbers[..] else {
+        bail!("wrk's result is odd: {line}");
+    };
+    ensure!(errors == 0.0, "{errors} requests of {requests} failed:\n{text}");
+    Ok(Measured {
+        per_second: requests / (us / 1e6),
+        p50_ms: p50 / 1e3,
+        p99_ms: p99 / 1e3,
+    })
+}
