@@ -1,10 +1,8 @@
-# Shared by tests/demo and tests/all: brings a bare Debian to where cargo can take over. Sourced, not run.
+# Shared by tests/demo and tests/all: brings a bare Debian to where cargo can take over. Sourced in the checkout, which CHECKOUT names, not run.
 # It installs what is missing with apt and says so; everything else is the work of the Rust programs.
 
 set -eu
-cd "$(dirname "$0")/.."
-root=$PWD
-tools=$root/out/tools
+tools=$CHECKOUT/out/tools
 
 say() { printf '%s\n' "corten: $*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -22,7 +20,7 @@ apt_update() {
     [ -n "$apt_updated" ] || { say "reading the package lists"; as_root apt-get update -qq; apt_updated=1; }
 }
 
-# Installs packages; started services would be a surprise, so none of these packages brings one.
+# Installs packages; started services would be a surprise, so none of these packages brings one. Nothing is removed for them.
 need() {
     missing=
     for package in "$@"; do installed "$package" || missing="$missing $package"; done
@@ -30,15 +28,16 @@ need() {
     apt_update
     say "installing with apt:$missing"
     # shellcheck disable=SC2086
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-remove --no-install-recommends $missing >/dev/null ||
         fail "apt could not install:$missing (its message stands above)"
 }
 
-# QEMU: where qemu-utils came from backports, the suite's own qemu-system-x86 does not fit beside it.
+# QEMU: where qemu-utils came from backports, the suite's own qemu-system-x86 does not fit beside it, and apt would remove
+# qemu-utils to make it fit.
 need_qemu() {
     if ! installed qemu-system-x86 && installed qemu-utils; then
         apt_update
-        if ! apt-get install -s -qq --no-install-recommends qemu-system-x86 >/dev/null 2>&1; then
+        if ! apt-get install -s -qq --no-remove --no-install-recommends qemu-system-x86 >/dev/null 2>&1; then
             # shellcheck source=/dev/null
             suite=$(. /etc/os-release && echo "$VERSION_CODENAME")-backports
             mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
@@ -46,7 +45,7 @@ need_qemu() {
             echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" |
                 as_root tee /etc/apt/sources.list.d/corten-backports.list >/dev/null
             as_root apt-get update -qq
-            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-remove --no-install-recommends \
                 -t "$suite" qemu-system-x86 ovmf >/dev/null || fail "apt could not install QEMU from $suite"
         fi
     fi
@@ -62,7 +61,9 @@ unpack() {
         apt_update
         say "unpacking $package into out/tools (not installed, so that no service starts)"
         rm -rf "$tools/deb.new" && mkdir "$tools/deb.new"
-        (cd "$tools/deb.new" && apt-get download -qq "$package") || fail "apt could not download $package"
+        # As root, if we are root: apt's own user cannot write into a folder of the checkout, and apt would warn of it.
+        (cd "$tools/deb.new" && apt-get -o APT::Sandbox::User=root download -qq "$package") ||
+            fail "apt could not download $package"
         dpkg-deb -x "$tools"/deb.new/*.deb "$tools"
         rm -r "$tools/deb.new"
         : >"$tools/.$package"
@@ -71,8 +72,19 @@ unpack() {
     export PATH
 }
 
-command -v cargo >/dev/null || { [ -x "$HOME/.cargo/bin/cargo" ] && PATH=$HOME/.cargo/bin:$PATH && export PATH; } ||
-    fail "no cargo: install the Rust toolchain (https://rustup.rs), then run this again"
+# Under sudo, HOME is root's, but the toolchain is that of who asked.
+user_home=$(getent passwd "${SUDO_USER:-$(id -un)}" | cut -d: -f6)
+if ! command -v cargo >/dev/null; then
+    [ -x "$user_home/.cargo/bin/cargo" ] ||
+        fail "no cargo: install the Rust toolchain (https://rustup.rs), then run this again"
+    export PATH="$user_home/.cargo/bin:$PATH" RUSTUP_HOME="${RUSTUP_HOME:-$user_home/.rustup}"
+fi
+
+# The image is built in mounts of its own. In a chroot whose / is no mount point they cannot be made, and that would show
+# only after everything is compiled.
+as_root unshare --mount true || fail "no mounts of its own can be made here (unshare --mount fails):
+  in a chroot, make its folder a mount point before entering it: mount --bind DIR DIR && chroot DIR
+  in a container, run it with --privileged, or at least --cap-add SYS_ADMIN"
 
 need gcc libc6-dev pkg-config libseccomp-dev git ca-certificates mmdebstrap debian-archive-keyring openssh-client
 need_qemu
