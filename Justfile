@@ -36,3 +36,8 @@ demo *ARGS:
 # The figures of the README, measured on this machine
 bench-boot *ARGS: image
     cargo run --release -p corten-vm --locked -- bench-boot {{ARGS}}
+
+# The store beside Debian's etcd-server: needs etcd and wrk on the PATH (apt-get install wrk; tests/all unpacks etcd)
+bench-store *ARGS:
+    cargo build --release --locked -p corten -p corten-image -p corten-vm
+    PATH="$PATH:$PWD/out/tools/usr/bin" cargo run --release -p corten-store-bench --locked -- {{ARGS}}
