@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use corten_qemu::process::Sweep;
-use corten_qemu::{
-    Accel, Boot, Control, GuestForward, Link, Machine, Port, Spec, Ssh, SwitchConfig, UserNet, console, disk,
-    ssh, volume,
-};
+use corten_qemu::{Accel, Control, Machine, Port, Ssh, SwitchConfig, console, ssh};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, Node, REGISTRY, Shared};
+use crate::config::{Node, Shared};
 use crate::host::{self, Image, Programs};
 use crate::layout::Layout;
+use crate::make::{self, Datasource};
 use crate::registry::Registry;
 use crate::service::Service;
 use crate::web_image;
@@ -44,6 +42,8 @@ pub struct Plan {
     pub agent_ttl_s: u32,
     /// Boot through UEFI from the disk rather than by the kernel directly.
     pub firmware: bool,
+    /// How the machines get their cloud-config.
+    pub datasource: Datasource,
     /// Another cloud-config for some machines, by name; `KEY` in it becomes the cluster's public SSH key.
     pub user_data: BTreeMap<String, String>,
     /// Another disk for all machines than the image's.
@@ -59,6 +59,7 @@ impl Default for Plan {
             disk_bytes: Some(4 << 30),
             agent_ttl_s: 10,
             firmware: false,
+            datasource: Datasource::ConfigDrive,
             user_data: BTreeMap::new(),
             base_disk: None,
         }
@@ -114,8 +115,15 @@ impl Cluster {
         registry.push(WEB_IMAGE, "latest", &web_image::build(&host::static_busybox()?)?)?;
         let mut machines = Vec::new();
         for node in &shared.nodes {
-            let spec = machine_spec(plan, image, &layout, &programs, registry.port(), &shared, node)?;
-            machines.push(Machine::new(spec, &layout.machine(&node.name))?);
+            let parts = make::Parts {
+                plan,
+                image,
+                layout: &layout,
+                programs: &programs,
+                registry_port: registry.port(),
+                shared: &shared,
+            };
+            machines.push(Machine::new(parts.spec(node)?, &layout.machine(&node.name))?);
         }
         let switch = start_switch(&layout, &programs, &machines)?;
         Ok(Cluster {
@@ -294,74 +302,6 @@ fn link_programs(layout: &Layout, programs: &Programs) -> Result<()> {
             .with_context(|| format!("linking {name} in {}", layout.bin().display()))?;
     }
     Ok(())
-}
-
-fn machine_spec(
-    plan: &Plan,
-    image: &Image,
-    layout: &Layout,
-    programs: &Programs,
-    registry_port: u16,
-    shared: &Shared,
-    node: &Node,
-) -> Result<Spec> {
-    let own = |suffix: &str| layout.disks().join(format!("{}.{suffix}", node.name));
-    let base = plan.base_disk.clone().unwrap_or_else(|| image.disk());
-    let given = plan
-        .user_data
-        .get(&node.name)
-        .map(|text| text.replace("KEY", &shared.ssh_key));
-    let files = BTreeMap::from([
-        (
-            "openstack/latest/user_data".to_owned(),
-            given
-                .unwrap_or_else(|| config::cloud_config(shared, node))
-                .into_bytes(),
-        ),
-        (
-            "openstack/latest/network_data.json".to_owned(),
-            config::network_data(node).into_bytes(),
-        ),
-    ]);
-    let boot = if plan.firmware {
-        let (code, template) = host::firmware()?;
-        let vars = own("vars.fd");
-        std::fs::copy(&template, &vars).with_context(|| format!("copying {}", template.display()))?;
-        Boot::Firmware { code, vars }
-    } else {
-        Boot::Kernel {
-            kernel: image.kernel(),
-            initrd: image.initramfs(),
-            cmdline: image.cmdline()?,
-        }
-    };
-    let to_registry = GuestForward {
-        guest: REGISTRY.to_owned(),
-        command: vec![
-            programs.vm.display().to_string(),
-            "forward".to_owned(),
-            format!("127.0.0.1:{registry_port}"),
-        ],
-    };
-    Ok(Spec {
-        name: node.name.clone(),
-        cpus: plan.cpus,
-        memory_mib: plan.memory_mib,
-        boot,
-        disks: vec![
-            disk::overlay(&base, &own("qcow2"), plan.disk_bytes)?,
-            volume::fat(&own("config"), "config-2", &files)?,
-        ],
-        links: vec![Link { mac: node.link_mac() }],
-        user_net: Some(UserNet {
-            mac: node.user_mac(),
-            ssh_port: 0,
-            forwards: vec![to_registry],
-        }),
-        fw_cfg: vec![],
-        second_serial: false,
-        accel: None,
-    })
 }
 
 fn start_switch(layout: &Layout, programs: &Programs, machines: &[Machine]) -> Result<Service> {

@@ -12,6 +12,7 @@ pub mod faults;
 pub mod fleetctl;
 pub mod host;
 pub mod layout;
+pub mod make;
 pub mod registry;
 pub mod rig;
 pub mod service;

@@ -1,11 +1,14 @@
 //! Single machines from power-on: what they boot from, what they are told, and what stops them.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use corten_vm::cluster::READY_WITHIN;
 use corten_vm::damage;
+use corten_vm::make::Datasource;
 use corten_vm::rig::{self, alone, says};
 use corten_vm::{Cluster, Plan};
 
@@ -137,4 +140,74 @@ fn a_cloud_config_that_is_no_yaml_still_boots_and_is_named() -> Result<()> {
         cluster.machine("node1")?.wait_console("line ", READY_WITHIN)?;
         says(&cluster.machine("node1")?.console(), &["user_data"])
     })
+}
+
+/// What a machine is told where it has no config drive, and so no network but what DHCP gives.
+const WITHOUT_A_DRIVE: &str = "#cloud-config\nhostname: told-otherwise\nssh_authorized_keys:\n  - KEY\nwrite_files:\n  \
+                               - path: /etc/told\n    content: at boot\n";
+
+fn told(cluster: &Cluster) -> Result<()> {
+    cluster.wait_reachable("node1")?;
+    says(
+        &cluster.run("node1", "hostname; cat /etc/told")?,
+        &["told-otherwise", "by "],
+    )
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn a_cloud_config_comes_by_the_firmware_configuration_device() -> Result<()> {
+    let plan = Plan {
+        datasource: Datasource::FwCfg,
+        user_data: BTreeMap::from([("node1".to_owned(), WITHOUT_A_DRIVE.to_owned())]),
+        ..one()
+    };
+    alone("boot-fw-cfg", VM, &plan, |cluster| {
+        cluster.power_on_all()?;
+        told(cluster)
+    })
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn a_cloud_config_comes_from_a_url_that_answers_late() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let plan = Plan {
+        datasource: Datasource::Url {
+            port: listener.local_addr()?.port(),
+        },
+        user_data: BTreeMap::from([("node1".to_owned(), WITHOUT_A_DRIVE.to_owned())]),
+        ..one()
+    };
+    alone("boot-url", VM, &plan, |cluster| {
+        let key = std::fs::read_to_string(cluster.layout().key().with_extension("pub"))?;
+        let text = WITHOUT_A_DRIVE.replace("KEY", key.trim());
+        let server = std::thread::spawn(move || serve(&listener, &text));
+        cluster.power_on_all()?;
+        told(cluster)?;
+        let asked = server
+            .join()
+            .ok()
+            .context("the server of the cloud-config panicked")??;
+        ensure!(asked == "GET /node1 HTTP/1.1", "the machine asked {asked:?}");
+        Ok(())
+    })
+}
+
+/// Serves the text to whoever asks, but has a moment of weakness first. Returns what was asked.
+fn serve(listener: &TcpListener, text: &str) -> std::io::Result<String> {
+    let length = text.len();
+    let answers = [
+        "HTTP/1.1 503 Not Yet\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"),
+    ];
+    let mut asked = String::new();
+    for answer in answers {
+        let (mut stream, _) = listener.accept()?;
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        asked = lines.next().transpose()?.unwrap_or_default();
+        while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+        stream.write_all(answer.as_bytes())?;
+    }
+    Ok(asked)
 }
