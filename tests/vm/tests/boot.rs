@@ -150,7 +150,7 @@ fn told(cluster: &Cluster) -> Result<()> {
     cluster.wait_reachable("node1")?;
     says(
         &cluster.run("node1", "hostname; cat /etc/told")?,
-        &["told-otherwise", "by "],
+        &["told-otherwise", "at boot"],
     )
 }
 
