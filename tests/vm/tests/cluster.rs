@@ -137,6 +137,15 @@ fn docker_says_what_is_wrong() -> Result<()> {
                 .or_else(|_| fails(c, "node1", "sudo docker run -p 1337", 125))?,
             &["docker run"],
         )?;
+        let image = format!("{REGISTRY}/paas-monitor");
+        let publish = |name: &str| format!("sudo docker run -d --name {name} -p 8081:1337 {image}");
+        c.run("node1", &publish("first"))?;
+        let taken = fails(c, "node1", &publish("second"), 125);
+        c.run(
+            "node1",
+            "sudo docker rm -f first; sudo docker rm -f second || true",
+        )?;
+        says(&taken?, &["8081"])?;
         c.registry().stop()?;
         let away = fails(c, "node1", &format!("sudo docker pull {REGISTRY}/other"), 1);
         c.restart_registry()?;
@@ -234,6 +243,73 @@ fn a_global_unit_runs_everywhere_and_a_timer_fires() -> Result<()> {
             |text| text.contains("tick"),
         )?;
         fleetctl.run(&["destroy", "everywhere.service", "tick.timer", "tick.service"])?;
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn units_of_every_type_are_started() -> Result<()> {
+    const UNITS: &[(&str, &str)] = &[
+        (
+            "greet.service",
+            "[Service]\nExecStart=/bin/cat /etc/hostname\nStandardOutput=socket\n",
+        ),
+        ("greet.socket", "[Socket]\nListenStream=/run/greet.sock\n"),
+        (
+            "found.service",
+            "[Service]\nType=oneshot\nExecStart=/bin/touch /run/found\nRemainAfterExit=yes\n",
+        ),
+        ("found.path", "[Path]\nPathExists=/run/scratch/lost\n"),
+        (
+            "run-scratch.mount",
+            "[Mount]\nWhat=tmpfs\nWhere=/run/scratch\nType=tmpfs\n",
+        ),
+        (
+            "run-lazy.mount",
+            "[Mount]\nWhat=tmpfs\nWhere=/run/lazy\nType=tmpfs\n",
+        ),
+        ("run-lazy.automount", "[Automount]\nWhere=/run/lazy\n"),
+        ("small.slice", "[Slice]\nMemoryMax=64M\n"),
+        ("arrived.target", "[Unit]\nDescription=a point in time\n"),
+        ("dev-vda.device", "[Unit]\nDescription=the disk\n"),
+    ];
+    // These two are started by what watches for them.
+    let loaded = ["greet.service", "found.service", "run-lazy.mount"];
+    cluster(|c| {
+        let fleetctl = Fleetctl::by(c, "node2")?;
+        for (name, text) in UNITS {
+            let file = unit_file(c, name, &format!("{text}[X-Fleet]\nMachineMetadata=zone=a\n"))?;
+            let verb = if loaded.contains(name) { "load" } else { "start" };
+            fleetctl
+                .run(&[verb, &file])
+                .with_context(|| format!("{verb} {name}"))?;
+        }
+        let watching = ["greet.socket", "found.path", "run-lazy.automount"];
+        let rows = fleetctl.wait_units("all of them to be active", SOON, |rows| {
+            UNITS
+                .iter()
+                .filter(|(name, _)| !loaded.contains(name))
+                .all(|(name, _)| rows.iter().any(|row| row.unit == *name && row.active == "active"))
+        })?;
+        ensure!(
+            watching
+                .iter()
+                .all(|name| rows.iter().any(|row| row.unit == *name)),
+            "{rows:?}"
+        );
+        c.run("node1", "sudo touch /run/scratch/lost; ls /run/lazy")?;
+        fleetctl.wait_units("what was watched for", SOON, |rows| {
+            ["found.service", "run-lazy.mount"]
+                .iter()
+                .all(|name| rows.iter().any(|row| row.unit == *name && row.active == "active"))
+        })?;
+        let names: Vec<&str> = UNITS.iter().map(|(name, _)| *name).collect();
+        fleetctl.run(&[&["destroy"], names.as_slice()].concat())?;
+        ensure!(
+            !c.run("node1", "findmnt -n; ls /run/fleet/units")?
+                .contains("scratch")
+        );
         Ok(())
     })
 }
