@@ -1,7 +1,7 @@
 //! What a node does by itself: follow who leads, publish itself, decide the cluster's version, let keys expire.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use corten_store::member::{self, Attributes};
 use corten_store::{Command, keys, meta};
@@ -131,7 +131,7 @@ pub(crate) async fn expire_keys(inner: Arc<Inner>) {
         if !inner.leads() {
             continue;
         }
-        let now_ms = now_ms();
+        let now_ms = inner.world.now_ms();
         match inner.state.read(|tx| keys::next_expiry(tx)) {
             Ok(Some(due_ms)) if due_ms <= now_ms => {
                 let deadline = Instant::now() + inner.request_timeout();
@@ -143,10 +143,4 @@ pub(crate) async fn expire_keys(inner: Arc<Inner>) {
             Err(e) => tracing::debug!(error = %e, "the next expiry is not known"),
         }
     }
-}
-
-/// The wall clock, in ms since the Unix epoch.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

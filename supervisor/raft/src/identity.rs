@@ -6,11 +6,11 @@
 //! ```
 
 use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 use sha1::{Digest, Sha1};
 
+use crate::disk::{self, Disk, RealDisk};
 use crate::{Config, Member, StartError};
 
 /// Member and cluster.
@@ -79,7 +79,11 @@ fn configured(config: &Config) -> Option<Identity> {
 
 /// Whether a node has lived in this data directory: what forms a cluster is then no longer asked for.
 pub fn has_data(data_dir: &Path) -> bool {
-    data_dir.join("identity").exists()
+    has_data_on(&RealDisk, data_dir)
+}
+
+pub(crate) fn has_data_on(disk: &dyn Disk, data_dir: &Path) -> bool {
+    disk.exists(&data_dir.join("identity"))
 }
 
 /// Who this node is: what the data directory says, else what `learnt` or the configuration says. True with it if the
@@ -87,7 +91,11 @@ pub fn has_data(data_dir: &Path) -> bool {
 ///
 /// # Errors
 /// When neither says it, or they contradict each other.
-pub fn establish(config: &Config, learnt: Option<Identity>) -> Result<(Identity, bool), StartError> {
+pub(crate) fn establish(
+    disk: &dyn Disk,
+    config: &Config,
+    learnt: Option<Identity>,
+) -> Result<(Identity, bool), StartError> {
     let path = config.data_dir.join("identity");
     let io = |what| {
         let path = path.clone();
@@ -98,9 +106,9 @@ pub fn establish(config: &Config, learnt: Option<Identity>) -> Result<(Identity,
     } else {
         configured(config)
     };
-    if path.exists() {
-        let text = std::fs::read_to_string(&path).map_err(io("read who this node is"))?;
-        let found = parse(&text).ok_or_else(|| StartError::Io {
+    if disk.exists(&path) {
+        let bytes = disk.read(&path).map_err(io("read who this node is"))?;
+        let found = parse(&String::from_utf8_lossy(&bytes)).ok_or_else(|| StartError::Io {
             path: path.clone(),
             what: "understand who this node is",
             source: std::io::Error::new(std::io::ErrorKind::InvalidData, "not an identity file"),
@@ -125,19 +133,8 @@ pub fn establish(config: &Config, learnt: Option<Identity>) -> Result<(Identity,
             .collect::<Vec<_>>()
             .join(","),
     })?;
-    let unfinished = path.with_extension("tmp");
-    let write = || {
-        let mut file = File::create(&unfinished)?;
-        write!(
-            file,
-            "member {:x}\ncluster {:x}\n",
-            identity.member, identity.cluster
-        )?;
-        file.sync_all()?;
-        std::fs::rename(&unfinished, &path)?;
-        crate::log::sync_dir(&config.data_dir)
-    };
-    write().map_err(io("write who this node is"))?;
+    let text = format!("member {:x}\ncluster {:x}\n", identity.member, identity.cluster);
+    disk::write_whole(disk, &path, text.as_bytes()).map_err(io("write who this node is"))?;
     Ok((identity, true))
 }
 
@@ -190,22 +187,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new("a", dir.path());
         assert!(matches!(
-            establish(&config, None),
+            establish(&RealDisk, &config, None),
             Err(StartError::NotInCluster { .. })
         ));
         config.initial_cluster = vec![("a".to_owned(), "http://127.0.0.1:1".to_owned())];
-        let (identity, new) = establish(&config, None).unwrap();
+        let (identity, new) = establish(&RealDisk, &config, None).unwrap();
         assert!(new);
-        assert_eq!(establish(&config, None).unwrap(), (identity, false));
+        assert_eq!(establish(&RealDisk, &config, None).unwrap(), (identity, false));
         config
             .initial_cluster
             .push(("b".to_owned(), "http://127.0.0.1:2".to_owned()));
         assert!(matches!(
-            establish(&config, None),
+            establish(&RealDisk, &config, None),
             Err(StartError::OtherCluster { .. })
         ));
         config.initial_cluster.clear(); // the data directory wins
-        assert_eq!(establish(&config, None).unwrap(), (identity, false));
+        assert_eq!(establish(&RealDisk, &config, None).unwrap(), (identity, false));
         let held = lock(dir.path()).unwrap();
         assert!(matches!(lock(dir.path()), Err(StartError::InUse(_))));
         drop(held);

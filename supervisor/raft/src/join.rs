@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::{self, Identity};
 use crate::node::Inner;
 use crate::peer::client::Client;
+use crate::world::World;
 use crate::{Config, Member, StartError};
 
 /// The path, on the peers' listeners.
@@ -58,8 +59,8 @@ pub(crate) fn members(node: &Inner) -> Vec<Told> {
 ///
 /// # Errors
 /// [`StartError::Join`] when none answers, or their members are not those of the configuration.
-pub(crate) async fn learn(config: &Config) -> Result<Identity, StartError> {
-    let client = Client::of_stranger(config.peer_tls.clone());
+pub(crate) async fn learn(config: &Config, world: &World) -> Result<Identity, StartError> {
+    let client = Client::of_stranger(config.peer_tls.clone(), world);
     let configured = identity::initial_members(config);
     let me = configured
         .iter()

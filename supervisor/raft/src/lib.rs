@@ -17,6 +17,7 @@
 #![allow(clippy::result_large_err)]
 
 mod config;
+mod disk;
 mod duties;
 mod error;
 mod force;
@@ -33,11 +34,14 @@ mod start;
 mod state;
 pub mod tls;
 mod types;
+mod world;
 
 pub use config::{Config, Leader, Member, StateSize, Status};
+pub use disk::{Disk, File};
 pub use error::{PeerError, ProposeError, StartError};
 pub use identity::{cluster_id, has_data, member_id};
 pub use members::{MemberChange, MemberError, new_member_id};
 pub use node::{Applied, AppliedBatch, Node};
 pub use peer::client::AskError;
 pub use state::ReadTx;
+pub use world::{Carried, Simulated};

@@ -21,6 +21,7 @@ use crate::propose::Proposal;
 use crate::snapshot::Snapshots;
 use crate::state::{ReadTx, State};
 use crate::types::Raft;
+use crate::world::{Simulated, World};
 use crate::{Config, Leader, Member, PeerError, ProposeError, StartError, StateSize, Status};
 
 /// How long a message to the leader may take.
@@ -62,6 +63,7 @@ pub struct Node {
 /// What the node's tasks share.
 pub(crate) struct Inner {
     pub config: Config,
+    pub world: World,
     pub identity: Identity,
     pub raft: Raft,
     pub log: LogStore,
@@ -125,7 +127,15 @@ impl Node {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: Config) -> Result<Node, StartError> {
-        crate::start::start(config).await
+        crate::start::start(config, World::real()).await
+    }
+
+    /// Starts a node on a simulated machine, within the current runtime.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_simulated(config: Config, machine: Arc<dyn Simulated>) -> Result<Node, StartError> {
+        crate::start::start(config, World::simulated(machine)).await
     }
 
     /// The peers' routes, to be served on the peer listener.
@@ -326,7 +336,8 @@ impl Node {
         if let Err(e) = inner.raft.shutdown().await {
             tracing::error!(error = %e, "raft did not end well");
         }
-        let closing = tokio::task::spawn_blocking(move || {
+        let world = inner.world.clone();
+        let closing = world.blocking(move || {
             inner.log.close();
             inner.state.close();
             inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();

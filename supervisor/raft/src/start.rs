@@ -19,6 +19,7 @@ use crate::peer::wire;
 use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state::{Machine, State};
 use crate::types::{Peer, Raft};
+use crate::world::World;
 use crate::{Config, StartError, duties, force, join, linearize, members, propose};
 
 /// How many proposals may wait before further ones are held back.
@@ -38,15 +39,16 @@ struct Opened {
     snapshots: Arc<Snapshots>,
 }
 
-pub(crate) async fn start(config: Config) -> Result<Node, StartError> {
-    let raft_config = raft_config(&config)?;
-    let opening = config.clone();
-    let learnt = if config.existing && !identity::has_data(&config.data_dir) {
-        Some(join::learn(&config).await?)
+pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartError> {
+    let raft_config = raft_config(&config, &world)?;
+    let (opening, around) = (config.clone(), world.clone());
+    let learnt = if config.existing && !identity::has_data_on(&*world.disk, &config.data_dir) {
+        Some(join::learn(&config, &world).await?)
     } else {
         None
     };
-    let opened = tokio::task::spawn_blocking(move || open(&opening, learnt))
+    let opened = world
+        .blocking(move || open(&around, &opening, learnt))
         .await
         .map_err(|e| StartError::Raft(e.to_string()))??;
     let Opened {
@@ -65,7 +67,7 @@ pub(crate) async fn start(config: Config) -> Result<Node, StartError> {
         events.clone(),
         tell_applied,
     );
-    let (client, removed) = Client::of_member(identity, config.peer_tls.clone());
+    let (client, removed) = Client::of_member(identity, config.peer_tls.clone(), &world);
     let network = Network::new(client.clone());
     let raft = Raft::new(
         identity.member,
@@ -85,6 +87,7 @@ pub(crate) async fn start(config: Config) -> Result<Node, StartError> {
     let (reads, asked) = mpsc::channel(WAITING);
     let inner = Arc::new(Inner {
         config,
+        world,
         identity,
         raft,
         log,
@@ -112,9 +115,9 @@ pub(crate) async fn start(config: Config) -> Result<Node, StartError> {
 }
 
 /// Opens everything in the data directory, in the order in which one can be mended from the other.
-fn open(config: &Config, learnt: Option<Identity>) -> Result<Opened, StartError> {
+fn open(world: &World, config: &Config, learnt: Option<Identity>) -> Result<Opened, StartError> {
     let lock = identity::lock(&config.data_dir)?;
-    let (identity, is_new) = identity::establish(config, learnt)?;
+    let (identity, is_new) = identity::establish(&*world.disk, config, learnt)?;
     let known = if is_new { "new here" } else { "back" };
     tracing::info!(
         "member {:x} of cluster {:x}, {known}",
@@ -122,12 +125,13 @@ fn open(config: &Config, learnt: Option<Identity>) -> Result<Opened, StartError>
         identity.cluster
     );
     let log = LogStore::open(
+        world,
         &config.data_dir.join("log"),
         identity.cluster,
         config.segment_bytes,
     )?;
-    let snapshots = Snapshots::open(&config.data_dir, identity.cluster)?;
-    let (state, _) = State::open(&config.data_dir, config.state_limit_bytes)?;
+    let snapshots = Snapshots::open(world, &config.data_dir, identity.cluster)?;
+    let (state, _) = State::open(world, &config.data_dir, config.state_limit_bytes)?;
     snapshots.catch_up(&state).map_err(snapshot_error)?;
     let applied = state
         .standing()
@@ -164,12 +168,18 @@ fn snapshot_error(error: SnapshotError) -> StartError {
 }
 
 /// Our settings as openraft's.
-fn raft_config(config: &Config) -> Result<openraft::Config, StartError> {
+fn raft_config(config: &Config, world: &World) -> Result<openraft::Config, StartError> {
+    let election_max_ms = 2 * config.election_ms;
+    // openraft draws from this range by a chance of its own; in a simulation there is none, its seed gives `election_ms`.
+    let election_min_ms = match world.simulated {
+        Some(_) => election_max_ms - 1,
+        None => config.election_ms,
+    };
     let settings = openraft::Config {
         cluster_name: config.initial_cluster_token.clone(),
         heartbeat_interval: config.heartbeat_ms,
-        election_timeout_min: config.election_ms,
-        election_timeout_max: 2 * config.election_ms,
+        election_timeout_min: election_min_ms,
+        election_timeout_max: election_max_ms,
         install_snapshot_timeout: 60_000,
         max_payload_entries: 512,
         replication_lag_threshold: config.keep_entries.max(config.snapshot_count) + 1000,

@@ -36,7 +36,6 @@ mod shared;
 mod store;
 mod writer;
 
-pub(crate) use segment::sync_dir;
 pub use store::LogStore;
 pub(crate) use writer::is_full;
 

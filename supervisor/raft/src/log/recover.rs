@@ -1,21 +1,22 @@
 //! Opening the log: every segment is read and checked, the unsynced tail of the last one cut.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{self, ALIGN, Record};
-use super::segment::{self, HEADER, Segment, sync_dir};
+use super::segment::{self, HEADER, Segment};
 use super::shared::{Index, Place};
 use crate::StartError;
+use crate::disk::{Disk, File};
 
 /// Opens the log in `dir`, making it if there is none.
-pub(super) fn open(dir: &Path, cluster: u64) -> Result<(Index, Segment), StartError> {
-    std::fs::create_dir_all(dir).map_err(|e| io_error(dir, "make the log's directory", e))?;
-    let numbers = segments(dir)?;
+pub(super) fn open(disk: &dyn Disk, dir: &Path, cluster: u64) -> Result<(Index, Segment), StartError> {
+    disk.make_dir(dir)
+        .map_err(|e| io_error(dir, "make the log's directory", e))?;
+    let numbers = segments(disk, dir)?;
     let mut index = Index::default();
     let Some(last) = numbers.last().copied() else {
-        let segment = Segment::create(dir, 1, cluster, &index.standing)
+        let segment = Segment::create(disk, dir, 1, cluster, &index.standing)
             .map_err(|e| io_error(dir, "make the first log segment", e))?;
         index.files.insert(1, Arc::clone(&segment.file));
         return Ok((index, segment));
@@ -27,8 +28,7 @@ pub(super) fn open(dir: &Path, cluster: u64) -> Result<(Index, Segment), StartEr
             let missing = dir.join(segment::file_name(numbers[0] + at as u64));
             return Err(corrupt(&missing, 0, "the segment is missing"));
         }
-        let (file, end, length) = replay(&mut index, &path, number, cluster, number == last)?;
-        let file = Arc::new(file);
+        let (file, end, length) = replay(disk, &mut index, &path, number, cluster, number == last)?;
         index.files.insert(number, Arc::clone(&file));
         open_segment = Some(Segment {
             file,
@@ -48,16 +48,16 @@ pub(super) fn open(dir: &Path, cluster: u64) -> Result<(Index, Segment), StartEr
 }
 
 /// The numbers of the segments, sorted; removes unfinished ones.
-fn segments(dir: &Path) -> Result<Vec<u64>, StartError> {
+fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, StartError> {
     let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(|e| io_error(dir, "list the log", e))? {
-        let path = entry.map_err(|e| io_error(dir, "list the log", e))?.path();
+    for path in disk.list(dir).map_err(|e| io_error(dir, "list the log", e))? {
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
         if name.ends_with(".tmp") {
-            std::fs::remove_file(&path).map_err(|e| io_error(&path, "remove an unfinished segment", e))?;
+            disk.remove(&path)
+                .map_err(|e| io_error(&path, "remove an unfinished segment", e))?;
         } else if let Some(number) = name.strip_suffix(".log").and_then(|n| n.parse().ok()) {
             numbers.push(number);
         }
@@ -68,13 +68,16 @@ fn segments(dir: &Path) -> Result<Vec<u64>, StartError> {
 
 /// Replays one segment: the file, where its records end, its length. The last one's torn tail is cut.
 fn replay(
+    disk: &dyn Disk,
     index: &mut Index,
     path: &Path,
     number: u64,
     cluster: u64,
     is_last: bool,
-) -> Result<(File, u64, u64), StartError> {
-    let bytes = std::fs::read(path).map_err(|e| io_error(path, "read the log segment", e))?;
+) -> Result<(Arc<dyn File>, u64, u64), StartError> {
+    let bytes = disk
+        .read(path)
+        .map_err(|e| io_error(path, "read the log segment", e))?;
     segment::check_header(&bytes, number, cluster).map_err(|cause| corrupt(path, 0, &cause))?;
     let mut at = HEADER;
     while let Some(parsed) = record::parse(&bytes[at..], number) {
@@ -88,9 +91,7 @@ fn replay(
         take(index, record, place).map_err(|cause| corrupt(path, at, &cause))?;
         at += parsed.length;
     }
-    let file = File::options()
-        .read(true)
-        .write(true)
+    let file = disk
         .open(path)
         .map_err(|e| io_error(path, "open the log segment", e))?;
     let rest = &bytes[at..];
@@ -116,7 +117,7 @@ fn replay(
         let cut = || -> std::io::Result<()> {
             file.set_len(at as u64)?;
             file.sync_all()?;
-            path.parent().map_or(Ok(()), sync_dir)
+            path.parent().map_or(Ok(()), |dir| disk.sync_dir(dir))
         };
         cut().map_err(|e| io_error(path, "cut the log's unfinished end", e))?;
         return Ok((file, at as u64, at as u64));

@@ -1,12 +1,11 @@
 //! One segment file being written: its head, its allocated space, where it ends.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{self, Record, Standing};
+use crate::disk::{self, Disk, File};
 
 /// Bytes of a segment's head.
 pub(super) const HEADER: usize = 32;
@@ -16,7 +15,7 @@ const AHEAD: u64 = 1 << 20;
 
 /// The segment at the log's end.
 pub(super) struct Segment {
-    pub file: Arc<File>,
+    pub file: Arc<dyn File>,
     pub path: PathBuf,
     pub number: u64,
     /// Where the next record goes.
@@ -68,9 +67,14 @@ pub(super) fn check_header(bytes: &[u8], number: u64, cluster: u64) -> Result<()
 impl Segment {
     /// Makes segment `number` with `standing` as its first record, durably: it appears under its name only when it is
     /// whole.
-    pub fn create(dir: &Path, number: u64, cluster: u64, standing: &Standing) -> io::Result<Segment> {
+    pub fn create(
+        disk: &dyn Disk,
+        dir: &Path,
+        number: u64,
+        cluster: u64,
+        standing: &Standing,
+    ) -> io::Result<Segment> {
         let path = dir.join(file_name(number));
-        let unfinished = path.with_extension("tmp");
         let mut bytes = header(number, cluster).to_vec();
         record::encode(
             &mut bytes,
@@ -81,18 +85,9 @@ impl Segment {
         .map_err(io::Error::other)?;
         let end = bytes.len() as u64;
         bytes.resize(AHEAD as usize, 0);
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&unfinished)?;
-        file.write_all_at(&bytes, 0)?;
-        file.sync_all()?;
-        std::fs::rename(&unfinished, &path)?;
-        sync_dir(dir)?;
+        let file = disk::write_whole(disk, &path, &bytes)?;
         Ok(Segment {
-            file: Arc::new(file),
+            file,
             path,
             number,
             end,
@@ -127,9 +122,4 @@ impl Segment {
         }
         Ok(())
     }
-}
-
-/// Makes a directory's names durable.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

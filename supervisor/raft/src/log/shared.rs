@@ -1,13 +1,12 @@
 //! What readers and the writer of the log share: where each entry lies, and the latest ones themselves.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::record::{self, Record, Standing};
+use crate::disk::File;
 use crate::types::{Entry, LogId};
 
 /// How many bytes of entries are kept in memory for followers and the state machine.
@@ -40,7 +39,7 @@ pub(super) struct Index {
     /// Slots before this position are out of the cache.
     cached_from: usize,
     cached_bytes: usize,
-    pub files: BTreeMap<u64, Arc<File>>,
+    pub files: BTreeMap<u64, Arc<dyn File>>,
 }
 
 /// The index behind its lock, and what is told without it.
@@ -234,7 +233,7 @@ pub(super) fn read(shared: &Shared, start: u64, end: u64, limit: usize) -> io::R
         let Some((file, place)) = place else {
             return Err(io::Error::other(format!("entry {at} lies nowhere")));
         };
-        let entry = read_at(&file, place)?;
+        let entry = read_at(&*file, place)?;
         bytes += weight(&entry);
         found.push(entry);
         at += 1;
@@ -242,7 +241,7 @@ pub(super) fn read(shared: &Shared, start: u64, end: u64, limit: usize) -> io::R
     Ok(found)
 }
 
-fn read_at(file: &File, place: Place) -> io::Result<Entry> {
+fn read_at(file: &dyn File, place: Place) -> io::Result<Entry> {
     let mut bytes = vec![0; place.length as usize];
     file.read_exact_at(&mut bytes, place.offset)?;
     let damaged = |cause: &str| {

@@ -5,7 +5,6 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -15,9 +14,10 @@ use tokio::sync::oneshot;
 
 use super::recover;
 use super::shared::{self, Shared};
-use super::writer::{self, Op};
+use super::writer::{self, Op, Queue};
 use crate::StartError;
 use crate::types::{Entry, LogId, Peer, StorageError, StorageIOError, TypeConfig, Vote};
+use crate::world::World;
 
 /// How many bytes of entries one message to a follower carries.
 const MESSAGE_BYTES: usize = 4 << 20;
@@ -26,7 +26,7 @@ const MESSAGE_BYTES: usize = 4 << 20;
 #[derive(Clone)]
 pub struct LogStore {
     shared: Arc<Shared>,
-    queue: Sender<Op>,
+    queue: Queue,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -35,10 +35,16 @@ impl LogStore {
     ///
     /// # Errors
     /// When it cannot be read or made, or acknowledged parts of it are damaged.
-    pub fn open(dir: &Path, cluster: u64, segment_bytes: u64) -> Result<LogStore, StartError> {
-        let (index, segment) = recover::open(dir, cluster)?;
+    pub(crate) fn open(
+        world: &World,
+        dir: &Path,
+        cluster: u64,
+        segment_bytes: u64,
+    ) -> Result<LogStore, StartError> {
+        let (index, segment) = recover::open(&*world.disk, dir, cluster)?;
         let shared = Arc::new(Shared::new(index));
         let (queue, thread) = writer::start(
+            world,
             Arc::clone(&shared),
             dir.to_path_buf(),
             cluster,
@@ -53,7 +59,7 @@ impl LogStore {
         Ok(LogStore {
             shared,
             queue,
-            thread: Arc::new(Mutex::new(Some(thread))),
+            thread: Arc::new(Mutex::new(thread)),
         })
     }
 
@@ -107,7 +113,7 @@ impl LogStore {
     pub fn close(&self) {
         self.give_up();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let _ = self.queue.send(Op::Stop); // it may have ended before
+        self.queue.send(Op::Stop); // it may have ended before
         if let Some(thread) = thread
             && thread.join().is_err()
         {
@@ -117,9 +123,11 @@ impl LogStore {
     }
 
     fn send(&self, op: Op) -> io::Result<()> {
-        self.queue
-            .send(op)
-            .map_err(|_| io::Error::other("the log is closed"))
+        if self.queue.send(op) {
+            Ok(())
+        } else {
+            Err(io::Error::other("the log is closed"))
+        }
     }
 
     async fn ask(&self, op: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Op) -> io::Result<()> {

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::LogStore;
 use crate::StartError;
 use crate::types::{Batch, Entry, LogId, Vote};
+use crate::world::World;
 
 const CLUSTER: u64 = 0xc0ffee;
 const SEGMENT: u64 = 4096;
@@ -27,7 +28,7 @@ fn entry(term: u64, index: u64) -> Entry {
 }
 
 fn open(dir: &Path) -> Result<LogStore, StartError> {
-    LogStore::open(dir, CLUSTER, SEGMENT)
+    LogStore::open(&World::real(), dir, CLUSTER, SEGMENT)
 }
 
 /// Writes entries, one sync each.
@@ -124,7 +125,7 @@ async fn everything_comes_back_in_order() {
 #[tokio::test]
 async fn entries_out_of_the_cache_are_read_from_their_segments() {
     let dir = tempfile::tempdir().unwrap();
-    let mut log = LogStore::open(dir.path(), CLUSTER, 1 << 20).unwrap();
+    let mut log = LogStore::open(&World::real(), dir.path(), CLUSTER, 1 << 20).unwrap();
     let big = |index| Entry {
         log_id: id(1, index),
         payload: EntryPayload::Normal(Batch(vec![u8::try_from(index).unwrap(); 1 << 20].into())),
@@ -161,7 +162,7 @@ async fn a_snapshot_ahead_of_the_log_leaves_no_hole() {
 async fn a_torn_tail_is_cut_and_writing_goes_on() {
     for tear in ["half a record", "garbage", "a later part without an earlier one"] {
         let dir = tempfile::tempdir().unwrap();
-        let mut log = LogStore::open(dir.path(), CLUSTER, 1 << 20).unwrap();
+        let mut log = LogStore::open(&World::real(), dir.path(), CLUSTER, 1 << 20).unwrap();
         fill(&mut log, 0..10).await;
         log.close();
         let path = segments(dir.path()).pop().unwrap();
@@ -238,7 +239,7 @@ async fn damage_to_what_was_synced_is_refused_with_file_and_offset() {
     }
     // Another cluster's log, a segment that is gone, one that is cut short.
     assert!(matches!(
-        LogStore::open(dir.path(), 1, SEGMENT).err(),
+        LogStore::open(&World::real(), dir.path(), 1, SEGMENT).err(),
         Some(StartError::CorruptLog { .. })
     ));
     let whole = std::fs::read(&paths[1]).unwrap();
@@ -264,7 +265,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let dir = tempfile::tempdir().unwrap();
-            let mut log = LogStore::open(dir.path(), CLUSTER, 1 << 20).unwrap();
+            let mut log = LogStore::open(&World::real(), dir.path(), CLUSTER, 1 << 20).unwrap();
             fill(&mut log, 0..synced).await;
             log.close();
             let path = segments(dir.path()).pop().unwrap();

@@ -12,12 +12,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use openraft::storage::LogFlushed;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::record::{self, Record};
-use super::segment::{Segment, sync_dir};
+use super::segment::Segment;
 use super::shared::{Place, Shared};
 use crate::types::{Entry, LogId, TypeConfig, Vote};
+use crate::world::{Simulated, World};
 
 /// How long a full disk is left alone before the next try.
 const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
@@ -44,6 +46,7 @@ enum Waiting {
 }
 
 pub(super) struct Writer {
+    world: World,
     shared: Arc<Shared>,
     dir: PathBuf,
     cluster: u64,
@@ -64,16 +67,34 @@ struct Round {
     stop: bool,
 }
 
-/// Starts the thread.
+/// The way to the writer.
+#[derive(Clone)]
+pub(super) enum Queue {
+    Thread(Sender<Op>),
+    Task(UnboundedSender<Op>),
+}
+
+impl Queue {
+    /// False if the writer has ended.
+    pub fn send(&self, op: Op) -> bool {
+        match self {
+            Queue::Thread(queue) => queue.send(op).is_ok(),
+            Queue::Task(queue) => queue.send(op).is_ok(),
+        }
+    }
+}
+
+/// Starts the thread; on a simulated machine a task.
 pub(super) fn start(
+    world: &World,
     shared: Arc<Shared>,
     dir: PathBuf,
     cluster: u64,
     segment_bytes: u64,
     segment: Segment,
-) -> io::Result<(Sender<Op>, JoinHandle<()>)> {
-    let (send, receive) = channel();
+) -> io::Result<(Queue, Option<JoinHandle<()>>)> {
     let mut writer = Writer {
+        world: world.clone(),
         shared,
         dir,
         cluster,
@@ -81,29 +102,65 @@ pub(super) fn start(
         segment,
         failed: None,
     };
+    if let Some(machine) = &world.simulated {
+        let (send, receive) = mpsc::unbounded_channel();
+        tokio::spawn(writer.run_simulated(receive, Arc::clone(machine)));
+        return Ok((Queue::Task(send), None));
+    }
+    let (send, receive) = channel();
     let thread = std::thread::Builder::new()
         .name("raft-log".to_owned())
         .spawn(move || writer.run(&receive))?;
-    Ok((send, thread))
+    Ok((Queue::Thread(send), Some(thread)))
 }
 
 impl Writer {
     fn run(&mut self, queue: &Receiver<Op>) {
         while let Ok(first) = queue.recv() {
-            let mut round = Round::default();
-            self.gather(&mut round, first);
-            while round.bytes.len() < ROUND_BYTES
-                && !round.stop
-                && let Ok(next) = queue.try_recv()
-            {
-                self.gather(&mut round, next);
-            }
+            let round = self.gather_all(first, || queue.try_recv().ok());
             let stop = round.stop;
+            while !self.has_room(&round) {
+                std::thread::sleep(FULL_DISK_PAUSE);
+            }
             self.finish(round);
             if stop {
                 break;
             }
         }
+        self.end();
+    }
+
+    /// As [`Writer::run`], taking simulated time.
+    async fn run_simulated(mut self, mut queue: UnboundedReceiver<Op>, machine: Arc<dyn Simulated>) {
+        while let Some(first) = queue.recv().await {
+            tokio::time::sleep(machine.log_delay()).await;
+            let round = self.gather_all(first, || queue.try_recv().ok());
+            let stop = round.stop;
+            while !self.has_room(&round) {
+                tokio::time::sleep(FULL_DISK_PAUSE).await;
+            }
+            self.finish(round);
+            if stop {
+                break;
+            }
+        }
+        self.end();
+    }
+
+    fn gather_all(&mut self, first: Op, mut next: impl FnMut() -> Option<Op>) -> Round {
+        let mut round = Round::default();
+        self.gather(&mut round, first);
+        while round.bytes.len() < ROUND_BYTES
+            && !round.stop
+            && let Some(next) = next()
+        {
+            self.gather(&mut round, next);
+        }
+        round
+    }
+
+    /// Puts what was not worth a sync on disk.
+    fn end(&mut self) {
         if self.failed.is_none()
             && let Err(e) = self.segment.sync()
         {
@@ -208,7 +265,8 @@ impl Writer {
             return Err(io::Error::other(cause.clone()));
         }
         let result = self
-            .when_there_is_room(|segment| segment.reserve(round.bytes.len()))
+            .segment
+            .reserve(round.bytes.len())
             .and_then(|()| self.segment.write(&round.bytes))
             .and_then(|()| {
                 if round.must_sync {
@@ -226,45 +284,47 @@ impl Writer {
         result
     }
 
-    /// Runs `act` until it does not fail for want of space, or the node stops.
-    fn when_there_is_room(&mut self, mut act: impl FnMut(&mut Segment) -> io::Result<()>) -> io::Result<()> {
-        loop {
-            match act(&mut self.segment) {
-                Err(e) if is_full(&e) && !self.shared.is_stopping() => {
-                    if !self.shared.no_space.swap(true, Ordering::Relaxed) {
-                        tracing::error!(
-                            path = %self.segment.path.display(),
-                            "no space left on the disk of the log: writes wait until there is room"
-                        );
-                    }
-                    std::thread::sleep(FULL_DISK_PAUSE);
-                }
-                result => {
-                    if result.is_ok() && self.shared.no_space.swap(false, Ordering::Relaxed) {
-                        tracing::info!("there is room on the disk of the log again: writes go on");
-                    }
-                    return result;
-                }
-            }
+    /// Sees to it that the disk has room for a round; false if it must wait for that. Any other failure shows when it is
+    /// written, and so does this one once the node stops.
+    fn has_room(&mut self, round: &Round) -> bool {
+        if self.failed.is_some() {
+            return true;
         }
+        match self.segment.reserve(round.bytes.len()) {
+            Err(e) if is_full(&e) && !self.shared.is_stopping() => {
+                if !self.shared.no_space.swap(true, Ordering::Relaxed) {
+                    tracing::error!(
+                        path = %self.segment.path.display(),
+                        "no space left on the disk of the log: writes wait until there is room"
+                    );
+                }
+                return false;
+            }
+            Ok(()) if self.shared.no_space.swap(false, Ordering::Relaxed) => {
+                tracing::info!("there is room on the disk of the log again: writes go on");
+            }
+            _ => {}
+        }
+        true
     }
 
-    /// Begins the next segment; the full one is on disk before.
+    /// Begins the next segment; the full one is on disk before. Where there is no room for it yet, the full one grows on.
     fn roll(&mut self) {
         let standing = self.shared.lock().standing.clone();
-        let (dir, number, cluster) = (self.dir.clone(), self.segment.number + 1, self.cluster);
-        let rolled = self.when_there_is_room(|segment| {
-            segment.sync()?;
-            *segment = Segment::create(&dir, number, cluster, &standing)?;
-            Ok(())
-        });
+        let number = self.segment.number + 1;
+        let rolled = self
+            .segment
+            .sync()
+            .and_then(|()| Segment::create(&*self.world.disk, &self.dir, number, self.cluster, &standing));
         match rolled {
-            Ok(()) => {
+            Ok(segment) => {
+                self.segment = segment;
                 self.shared
                     .lock()
                     .files
                     .insert(number, Arc::clone(&self.segment.file));
             }
+            Err(e) if is_full(&e) => {}
             Err(e) => self.fail(&format!("log segment {number} cannot be made: {e}")),
         }
     }
@@ -282,13 +342,13 @@ impl Writer {
         };
         for number in gone.keys() {
             let path = self.dir.join(super::segment::file_name(*number));
-            if let Err(e) = std::fs::remove_file(&path) {
+            if let Err(e) = self.world.disk.remove(&path) {
                 tracing::warn!(file = %path.display(), error = %e, "a purged log segment stays");
                 return; // a later one must not go before it
             }
         }
         if !gone.is_empty()
-            && let Err(e) = sync_dir(&self.dir)
+            && let Err(e) = self.world.disk.sync_dir(&self.dir)
         {
             tracing::warn!(error = %e, "the log's directory could not be synced");
         }

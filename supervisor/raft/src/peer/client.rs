@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::wire::{CLUSTER_HEADER, LONGEST_BODY, MEMBER_HEADER};
 use crate::identity::Identity;
 use crate::tls::{ClientTls, Connector};
+use crate::world::{Simulated, World};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -22,12 +23,19 @@ const IDLE: Duration = Duration::from_secs(90);
 /// A pool of connections to all peers; clones share it.
 #[derive(Clone)]
 pub struct Client {
-    http: HyperClient<Connector, Full<Bytes>>,
+    way: Way,
     cluster: u64,
     /// Who asks; `None` for a node that does not know yet.
     member: Option<u64>,
     /// Set once a peer has answered that this member was removed.
     removed: Arc<watch::Sender<bool>>,
+}
+
+/// How requests go.
+#[derive(Clone)]
+enum Way {
+    Http(Arc<HyperClient<Connector, Full<Bytes>>>),
+    Simulated(Arc<dyn Simulated>),
 }
 
 /// Why a peer did not answer.
@@ -63,25 +71,33 @@ pub enum AskError {
 
 impl Client {
     /// A client of nobody in particular, for a node that asks which cluster it is to join.
-    pub fn of_stranger(tls: Option<ClientTls>) -> Client {
-        Client::new(0, None, tls)
+    pub(crate) fn of_stranger(tls: Option<ClientTls>, world: &World) -> Client {
+        Client::new(0, None, tls, world)
     }
 
     /// A member's client, and whether a peer has said that the member was removed. Peers with `https` URLs need `tls`.
-    pub fn of_member(identity: Identity, tls: Option<ClientTls>) -> (Client, watch::Receiver<bool>) {
-        let client = Client::new(identity.cluster, Some(identity.member), tls);
+    pub(crate) fn of_member(
+        identity: Identity,
+        tls: Option<ClientTls>,
+        world: &World,
+    ) -> (Client, watch::Receiver<bool>) {
+        let client = Client::new(identity.cluster, Some(identity.member), tls, world);
         let removed = client.removed.subscribe();
         (client, removed)
     }
 
-    fn new(cluster: u64, member: Option<u64>, tls: Option<ClientTls>) -> Client {
-        let connector = Connector::new(CONNECT, tls);
-        let http = HyperClient::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .build(connector);
+    fn new(cluster: u64, member: Option<u64>, tls: Option<ClientTls>, world: &World) -> Client {
+        let http = || {
+            HyperClient::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
+                .build(Connector::new(CONNECT, tls))
+        };
         Client {
-            http,
+            way: match &world.simulated {
+                Some(machine) => Way::Simulated(Arc::clone(machine)),
+                None => Way::Http(Arc::new(http())),
+            },
             cluster,
             member,
             removed: Arc::default(),
@@ -153,30 +169,31 @@ impl Client {
             .uri(url)
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .header(CLUSTER_HEADER, format!("{:x}", self.cluster))
-            .body(Full::new(body))
+            .body(body)
             .map_err(|e| AskError::Unreachable {
                 url: url.to_owned(),
                 cause: e.to_string(),
             })?;
-        let answer = self
-            .http
-            .request(request)
-            .await
-            .map_err(|e| match e.is_connect() {
-                true => AskError::Unreachable {
-                    url: url.to_owned(),
-                    cause: chain(&e),
-                },
-                false => broken(chain(&e)),
-            })?;
-        let status = answer.status();
-        let (head, body) = answer.into_parts();
-        let limited = Limited::new(body, LONGEST_BODY);
-        let body = limited
-            .collect()
-            .await
-            .map_err(|e| broken(e.to_string()))?
-            .to_bytes();
+        let (head, body) = match &self.way {
+            Way::Simulated(machine) => machine.carry(request).await?.into_parts(),
+            Way::Http(http) => {
+                let answer =
+                    http.request(request.map(Full::new))
+                        .await
+                        .map_err(|e| match e.is_connect() {
+                            true => AskError::Unreachable {
+                                url: url.to_owned(),
+                                cause: chain(&e),
+                            },
+                            false => broken(chain(&e)),
+                        })?;
+                let (head, body) = answer.into_parts();
+                let limited = Limited::new(body, LONGEST_BODY);
+                let body = limited.collect().await.map_err(|e| broken(e.to_string()))?;
+                (head, body.to_bytes())
+            }
+        };
+        let status = head.status;
         if !status.is_success() {
             if status == StatusCode::GONE {
                 self.removed.send_replace(true);

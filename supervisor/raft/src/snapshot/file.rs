@@ -1,33 +1,40 @@
-//! A snapshot's file as openraft passes it around: an async file that remembers where it lies.
+//! A snapshot's file as openraft passes it around: it remembers where it lies, and its position.
+//!
+//! Reads and writes are done at once: they are short, and go to the page cache.
 
 use std::io::{self, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
+
+use crate::disk::{Disk, File};
 
 /// An open snapshot file. One that was being received and is dropped unnamed is removed at the next start.
 #[derive(Debug)]
 pub struct SnapshotFile {
-    file: File,
+    file: Arc<dyn File>,
+    at: u64,
     path: PathBuf,
 }
 
 impl SnapshotFile {
-    pub(super) fn open(path: &Path) -> io::Result<SnapshotFile> {
-        Ok(SnapshotFile {
-            file: File::from_std(std::fs::File::open(path)?),
-            path: path.to_path_buf(),
-        })
+    pub(super) fn open(disk: &dyn Disk, path: &Path) -> io::Result<SnapshotFile> {
+        Ok(SnapshotFile::new(disk.open(path)?, path))
     }
 
-    pub(super) fn create(path: &Path) -> io::Result<SnapshotFile> {
-        Ok(SnapshotFile {
-            file: File::from_std(std::fs::File::create(path)?),
+    pub(super) fn create(disk: &dyn Disk, path: &Path) -> io::Result<SnapshotFile> {
+        Ok(SnapshotFile::new(disk.create(path)?, path))
+    }
+
+    fn new(file: Arc<dyn File>, path: &Path) -> SnapshotFile {
+        SnapshotFile {
+            file,
+            at: 0,
             path: path.to_path_buf(),
-        })
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -38,33 +45,43 @@ impl SnapshotFile {
 impl AsyncRead for SnapshotFile {
     fn poll_read(
         mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+        _cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.file).poll_read(cx, buf)
+        let count = self.file.read_at(buf.initialize_unfilled(), self.at)?;
+        buf.advance(count);
+        self.at += count as u64;
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for SnapshotFile {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.file).poll_write(cx, bytes)
+    fn poll_write(mut self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.file.write_all_at(bytes, self.at)?;
+        self.at += bytes.len() as u64;
+        Poll::Ready(Ok(bytes.len()))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.file).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.file).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncSeek for SnapshotFile {
     fn start_seek(mut self: Pin<&mut Self>, position: SeekFrom) -> io::Result<()> {
-        Pin::new(&mut self.file).start_seek(position)
+        self.at = match position {
+            SeekFrom::Start(at) => at,
+            SeekFrom::Current(by) => self.at.saturating_add_signed(by),
+            SeekFrom::End(by) => self.file.length()?.saturating_add_signed(by),
+        };
+        Ok(())
     }
 
-    fn poll_complete(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
-        Pin::new(&mut self.file).poll_complete(cx)
+    fn poll_complete(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        Poll::Ready(Ok(self.at))
     }
 }

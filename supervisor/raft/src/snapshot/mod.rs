@@ -19,7 +19,7 @@ mod format;
 pub use file::SnapshotFile;
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,15 +28,17 @@ use corten_store::StoreFault;
 use openraft::Snapshot;
 
 use crate::StartError;
-use crate::log::sync_dir;
+use crate::disk::FromBegin;
 use crate::state::{self, State};
 use crate::types::{LogId, SnapshotMeta, TypeConfig};
+use crate::world::World;
 
 /// How long a full disk is left alone before the next try.
 const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
 
 /// The directory of snapshots.
 pub struct Snapshots {
+    pub(crate) world: World,
     dir: PathBuf,
     cluster: u64,
     received: AtomicU64,
@@ -71,20 +73,26 @@ impl Snapshots {
     ///
     /// # Errors
     /// When the directory cannot be made or read.
-    pub fn open(data_dir: &Path, cluster: u64) -> Result<Snapshots, StartError> {
+    pub(crate) fn open(world: &World, data_dir: &Path, cluster: u64) -> Result<Snapshots, StartError> {
         let dir = data_dir.join("snap");
         let io = |what| {
             let path = dir.clone();
             move |source| StartError::Io { path, what, source }
         };
-        std::fs::create_dir_all(&dir).map_err(io("make the directory of snapshots"))?;
-        for entry in std::fs::read_dir(&dir).map_err(io("list the snapshots"))? {
-            let path = entry.map_err(io("list the snapshots"))?.path();
+        world
+            .disk
+            .make_dir(&dir)
+            .map_err(io("make the directory of snapshots"))?;
+        for path in world.disk.list(&dir).map_err(io("list the snapshots"))? {
             if path.extension().is_some_and(|ending| ending == "tmp") {
-                std::fs::remove_file(&path).map_err(io("remove an unfinished snapshot"))?;
+                world
+                    .disk
+                    .remove(&path)
+                    .map_err(io("remove an unfinished snapshot"))?;
             }
         }
         Ok(Snapshots {
+            world: world.clone(),
             dir,
             cluster,
             received: AtomicU64::new(0),
@@ -93,14 +101,10 @@ impl Snapshots {
 
     /// The newest snapshot's file, if there is one.
     fn newest(&self) -> io::Result<Option<PathBuf>> {
-        let mut newest = None;
-        for entry in std::fs::read_dir(&self.dir)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|ending| ending == "snap") {
-                newest = newest.max(Some(path));
-            }
-        }
-        Ok(newest)
+        let paths = self.world.disk.list(&self.dir)?.into_iter();
+        Ok(paths
+            .filter(|path| path.extension().is_some_and(|ending| ending == "snap"))
+            .max())
     }
 
     fn path_for(&self, last: Option<LogId>) -> PathBuf {
@@ -124,7 +128,8 @@ impl Snapshots {
             }
         };
         let meta = self.meta_of(&path)?;
-        let file = SnapshotFile::open(&path).map_err(|source| SnapshotError::Io { path, source })?;
+        let file = SnapshotFile::open(&*self.world.disk, &path)
+            .map_err(|source| SnapshotError::Io { path, source })?;
         Ok(Some(Snapshot {
             meta,
             snapshot: Box::new(file),
@@ -140,11 +145,12 @@ impl Snapshots {
     }
 
     fn meta_of(&self, path: &Path) -> Result<SnapshotMeta, SnapshotError> {
-        let file = File::open(path).map_err(|source| SnapshotError::Io {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        format::read_head(&mut BufReader::new(file), self.cluster).map_err(|cause| damaged(path, cause))
+        format::read_head(&mut self.reader(path)?, self.cluster).map_err(|cause| damaged(path, cause))
+    }
+
+    fn reader(&self, path: &Path) -> Result<BufReader<FromBegin>, SnapshotError> {
+        let file = self.world.disk.open(path).map_err(failed(path))?;
+        Ok(BufReader::new(FromBegin::new(file)))
     }
 
     /// Writes the present state as a snapshot, durably; older ones go.
@@ -153,16 +159,18 @@ impl Snapshots {
     /// When state or file fail. The state and older snapshots are as before then.
     pub fn build(&self, state: &State) -> Result<Snapshot<TypeConfig>, SnapshotError> {
         let unfinished = self.dir.join("building.tmp");
-        let (meta, rows) = self.write_state(&unfinished, state)?;
+        let disk = &self.world.disk;
+        let file = disk.create(&unfinished).map_err(failed(&unfinished))?;
+        let (out, meta, rows) = self.write_state(FromBegin::new(file), &unfinished, state)?;
+        out.file.sync_all().map_err(failed(&unfinished))?;
         let path = self.path_for(meta.last_log_id);
-        let named = std::fs::rename(&unfinished, &path).and_then(|()| sync_dir(&self.dir));
-        named.map_err(|source| SnapshotError::Io {
-            path: path.clone(),
-            source,
-        })?;
+        disk.rename(&unfinished, &path)
+            .and_then(|()| disk.sync_dir(&self.dir))
+            .map_err(failed(&path))?;
         tracing::info!(file = %path.display(), rows, "snapshot built");
         self.remove_older_than(&path);
-        let file = SnapshotFile::open(&path).map_err(|source| SnapshotError::Io { path, source })?;
+        let file = SnapshotFile::open(&*self.world.disk, &path)
+            .map_err(|source| SnapshotError::Io { path, source })?;
         Ok(Snapshot {
             meta,
             snapshot: Box::new(file),
@@ -177,19 +185,26 @@ impl Snapshots {
     pub fn export(&self, state: &State) -> Result<File, SnapshotError> {
         let number = self.received.fetch_add(1, Ordering::Relaxed);
         let path = self.dir.join(format!("export-{number}.tmp"));
-        let written = self.write_state(&path, state);
-        let failed = |source| SnapshotError::Io {
-            path: path.clone(),
-            source,
-        };
-        let file = File::open(&path).map_err(failed);
-        let removed = std::fs::remove_file(&path).map_err(failed);
-        written?;
-        removed?;
-        file
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .map_err(failed(&path))?;
+        std::fs::remove_file(&path).map_err(failed(&path))?;
+        let (mut file, ..) = self.write_state(file, &path, state)?;
+        file.rewind().map_err(failed(&path))?;
+        Ok(file)
     }
 
-    fn write_state(&self, path: &Path, state: &State) -> Result<(SnapshotMeta, u64), SnapshotError> {
+    /// Writes all rows to `out`, which lies at `path`.
+    fn write_state<W: Write>(
+        &self,
+        out: W,
+        path: &Path,
+        state: &State,
+    ) -> Result<(W, SnapshotMeta, u64), SnapshotError> {
         state.read(|tx| {
             let standing = state::standing_of(tx)?;
             let meta = SnapshotMeta {
@@ -200,17 +215,21 @@ impl Snapshots {
                 last_membership: standing.members,
             };
             // A file's failure leaves the transaction, so it is carried out as a value.
-            Ok(self.write(path, &meta, tx).map(|rows| (meta, rows)))
+            Ok(self
+                .write(out, path, &meta, tx)
+                .map(|(out, rows)| (out, meta, rows)))
         })?
     }
 
-    fn write(&self, path: &Path, meta: &SnapshotMeta, tx: &state::ReadTx<'_>) -> Result<u64, SnapshotError> {
-        let failed = |source| SnapshotError::Io {
-            path: path.to_path_buf(),
-            source,
-        };
-        let file = File::create(path).map_err(failed)?;
-        let mut out = format::Writer::begin(BufWriter::new(file), self.cluster, meta).map_err(failed)?;
+    fn write<W: Write>(
+        &self,
+        out: W,
+        path: &Path,
+        meta: &SnapshotMeta,
+        tx: &state::ReadTx<'_>,
+    ) -> Result<(W, u64), SnapshotError> {
+        let failed = failed(path);
+        let mut out = format::Writer::begin(BufWriter::new(out), self.cluster, meta).map_err(failed)?;
         let mut broken = None;
         let visited = state::all_rows(tx, &mut |table, key, value| {
             out.row(table, key, value).map_err(|e| {
@@ -224,15 +243,8 @@ impl Snapshots {
             (visited, _) => visited?,
         }
         let (out, rows) = out.finish().map_err(failed)?;
-        let synced = out
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
-            .and_then(|mut file| {
-                file.flush()?;
-                file.sync_all()
-            });
-        synced.map_err(failed)?;
-        Ok(rows)
+        let out = out.into_inner().map_err(|e| failed(e.into_error()))?;
+        Ok((out, rows))
     }
 
     /// A new file for a snapshot that is about to come.
@@ -241,7 +253,10 @@ impl Snapshots {
     /// When it cannot be made.
     pub fn receive(&self) -> io::Result<SnapshotFile> {
         let number = self.received.fetch_add(1, Ordering::Relaxed);
-        SnapshotFile::create(&self.dir.join(format!("receiving-{number}.tmp")))
+        SnapshotFile::create(
+            &*self.world.disk,
+            &self.dir.join(format!("receiving-{number}.tmp")),
+        )
     }
 
     /// Checks a received snapshot, keeps it durably, and replaces the state by it.
@@ -273,15 +288,13 @@ impl Snapshots {
             ));
         }
         let path = self.path_for(meta.last_log_id);
+        let disk = &self.world.disk;
         let keep = || {
-            File::open(file)?.sync_all()?;
-            std::fs::rename(file, &path)?;
-            sync_dir(&self.dir)
+            disk.open(file)?.sync_all()?;
+            disk.rename(file, &path)?;
+            disk.sync_dir(&self.dir)
         };
-        keep().map_err(|source| SnapshotError::Io {
-            path: path.clone(),
-            source,
-        })?;
+        keep().map_err(failed(&path))?;
         self.load(state, &path)?;
         self.remove_older_than(&path);
         Ok(())
@@ -289,11 +302,7 @@ impl Snapshots {
 
     /// Reads a file to its end, checking everything.
     fn check(&self, path: &Path) -> Result<SnapshotMeta, SnapshotError> {
-        let file = File::open(path).map_err(|source| SnapshotError::Io {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        let mut reader = BufReader::new(file);
+        let mut reader = self.reader(path)?;
         let meta = format::read_head(&mut reader, self.cluster).map_err(|cause| damaged(path, cause))?;
         format::read_rows(&mut reader, &mut |_, _, _| Ok(())).map_err(|cause| damaged(path, cause))?;
         Ok(meta)
@@ -302,11 +311,7 @@ impl Snapshots {
     /// Replaces the state by the snapshot at `path`; with a full disk it waits for room.
     fn load(&self, state: &State, path: &Path) -> Result<SnapshotMeta, SnapshotError> {
         loop {
-            let failed = |source| SnapshotError::Io {
-                path: path.to_path_buf(),
-                source,
-            };
-            let mut reader = BufReader::new(File::open(path).map_err(failed)?);
+            let mut reader = self.reader(path)?;
             let meta = format::read_head(&mut reader, self.cluster).map_err(|cause| damaged(path, cause))?;
             let mut bad = None;
             let replaced = state.replace(&meta, |put| {
@@ -357,15 +362,20 @@ impl Snapshots {
 
     /// Names sort by the index they reach; a newer one may have been installed while this one was built.
     fn remove_older_than(&self, kept: &Path) {
-        let Ok(entries) = std::fs::read_dir(&self.dir) else {
-            return;
-        };
-        for path in entries.flatten().map(|entry| entry.path()) {
+        let disk = &self.world.disk;
+        for path in disk.list(&self.dir).unwrap_or_default() {
             let is_older = path.extension().is_some_and(|ending| ending == "snap") && path.as_path() < kept;
-            if is_older && let Err(e) = std::fs::remove_file(&path) {
+            if is_older && let Err(e) = disk.remove(&path) {
                 tracing::warn!(file = %path.display(), error = %e, "an old snapshot stays");
             }
         }
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> SnapshotError + Copy + '_ {
+    |source| SnapshotError::Io {
+        path: path.to_path_buf(),
+        source,
     }
 }
 

@@ -163,7 +163,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
         snapshot: Box<SnapshotFile>,
     ) -> Result<(), StorageError> {
         let (state, snapshots, own) = (Arc::clone(&self.state), Arc::clone(&self.snapshots), meta.clone());
-        let installed = tokio::task::spawn_blocking(move || snapshots.install(&state, &own, *snapshot)).await;
+        let installed = self
+            .snapshots
+            .world
+            .blocking(move || snapshots.install(&state, &own, *snapshot))
+            .await;
         let failed = |e: AnyError| StorageIOError::write_snapshot(Some(meta.signature()), e);
         installed
             .map_err(|e| failed(AnyError::new(&e)))?
@@ -192,7 +196,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
         let (state, snapshots) = (Arc::clone(&self.state), Arc::clone(&self.snapshots));
-        let built = tokio::task::spawn_blocking(move || snapshots.build(&state)).await;
+        let built = self
+            .snapshots
+            .world
+            .blocking(move || snapshots.build(&state))
+            .await;
         let failed = |e: AnyError| StorageIOError::write_snapshot(None, e);
         let built = built
             .map_err(|e| failed(AnyError::new(&e)))?

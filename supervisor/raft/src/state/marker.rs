@@ -9,41 +9,37 @@
 //!
 //! A clean shutdown syncs the state and says so, so that an orderly reboot rebuilds nothing.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
+
+use crate::disk;
+use crate::world::World;
 
 const CLEAN: &str = "clean";
 
-/// The running kernel's boot id; `None` where the kernel tells none.
-fn boot_id() -> Option<String> {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
-}
-
 /// Whether the state beside the marker `path` is whole.
-pub(super) fn is_trusted(path: &Path) -> bool {
-    match std::fs::read_to_string(path) {
-        Ok(text) => text.trim() == CLEAN || boot_id().is_some_and(|id| id == text.trim()),
-        Err(_) => false,
-    }
+pub(super) fn is_trusted(world: &World, path: &Path) -> bool {
+    let Ok(bytes) = world.disk.read(path) else {
+        return false;
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    text.trim() == CLEAN || world.boot_id().is_some_and(|id| id == text.trim())
 }
 
 /// Says, durably and before the first change, that the state is being written under this boot.
-pub(super) fn mark_in_use(path: &Path) -> io::Result<()> {
-    write(path, &boot_id().unwrap_or_else(|| "unknown".to_owned()))
+pub(super) fn mark_in_use(world: &World, path: &Path) -> io::Result<()> {
+    write(
+        world,
+        path,
+        &world.boot_id().unwrap_or_else(|| "unknown".to_owned()),
+    )
 }
 
 /// Says, durably, that the state is synced and closed.
-pub(super) fn mark_clean(path: &Path) -> io::Result<()> {
-    write(path, CLEAN)
+pub(super) fn mark_clean(world: &World, path: &Path) -> io::Result<()> {
+    write(world, path, CLEAN)
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let unfinished = path.with_extension("tmp");
-    let mut file = File::create(&unfinished)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()?;
-    std::fs::rename(&unfinished, path)?;
-    path.parent().map_or(Ok(()), crate::log::sync_dir)
+fn write(world: &World, path: &Path, text: &str) -> io::Result<()> {
+    disk::write_whole(&*world.disk, path, format!("{text}\n").as_bytes()).map(drop)
 }

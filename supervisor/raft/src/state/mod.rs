@@ -28,6 +28,7 @@ use heed::{CommitOrAbort, Env, WithoutTls};
 use serde::de::DeserializeOwned;
 
 use crate::types::{LogId, SnapshotMeta, StoredMembership};
+use crate::world::World;
 use crate::{StartError, StateSize};
 use tx::{Db, Tables, WriteTx, fault};
 
@@ -47,6 +48,7 @@ struct Opened {
 pub struct State {
     opened: RwLock<Option<Arc<Opened>>>,
     mark: PathBuf,
+    world: World,
 }
 
 /// What Raft must know of the tables.
@@ -64,13 +66,17 @@ impl State {
     ///
     /// # Errors
     /// When it cannot be opened or made.
-    pub fn open(data_dir: &Path, limit_bytes: u64) -> Result<(State, bool), StartError> {
+    pub(crate) fn open(
+        world: &World,
+        data_dir: &Path,
+        limit_bytes: u64,
+    ) -> Result<(State, bool), StartError> {
         let (path, mark) = (data_dir.join("state"), data_dir.join("state.mark"));
         let io = |what| {
             let path = path.clone();
             move |source| StartError::Io { path, what, source }
         };
-        let trusted = path.join("data.mdb").exists() && marker::is_trusted(&mark);
+        let trusted = path.join("data.mdb").exists() && marker::is_trusted(world, &mark);
         if !trusted && path.exists() {
             if path.join("data.mdb").exists() {
                 tracing::warn!(
@@ -81,7 +87,7 @@ impl State {
             std::fs::remove_dir_all(&path).map_err(io("remove the old state"))?;
         }
         std::fs::create_dir_all(&path).map_err(io("make the state's directory"))?;
-        marker::mark_in_use(&mark).map_err(io("mark the state as in use"))?;
+        marker::mark_in_use(world, &mark).map_err(io("mark the state as in use"))?;
         let bad = |cause: String| StartError::State {
             path: path.clone(),
             cause,
@@ -94,6 +100,7 @@ impl State {
             State {
                 opened: RwLock::new(Some(opened)),
                 mark,
+                world: world.clone(),
             },
             trusted,
         ))
@@ -192,7 +199,7 @@ impl State {
             std::thread::sleep(Duration::from_millis(5));
         }
         let synced = opened.env.force_sync().map_err(std::io::Error::other);
-        if let Err(e) = synced.and_then(|()| marker::mark_clean(&self.mark)) {
+        if let Err(e) = synced.and_then(|()| marker::mark_clean(&self.world, &self.mark)) {
             tracing::warn!(error = %e, "the state could not be synced: the next start after a reboot makes it anew");
         }
         let closing = opened.env.clone().prepare_for_closing();

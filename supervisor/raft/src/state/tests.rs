@@ -16,6 +16,7 @@ use proptest::prelude::*;
 
 use super::{State, all_rows};
 use crate::snapshot::Snapshots;
+use crate::world::World;
 
 fn key() -> impl Strategy<Value = String> {
     let part = prop_oneof![
@@ -162,7 +163,7 @@ proptest! {
     #[test]
     fn heed_and_memory_agree(commands in proptest::collection::vec(command(), 1..120)) {
         let dir = tempfile::tempdir().unwrap();
-        let (state, whole) = State::open(dir.path(), 1 << 26).unwrap();
+        let (state, whole) = State::open(&World::real(), dir.path(), 1 << 26).unwrap();
         assert!(!whole, "a new state is to be filled");
         let mut memory = Memory::new();
         for (at, command) in commands.iter().enumerate() {
@@ -172,7 +173,7 @@ proptest! {
         }
         prop_assert_eq!(rows_of(&state), rows_in(&memory));
 
-        let snapshots = Snapshots::open(dir.path(), 7).unwrap();
+        let snapshots = Snapshots::open(&World::real(), dir.path(), 7).unwrap();
         let built = snapshots.build(&state).unwrap();
         state.write(|tx| apply(tx, 0, &Command::ExpireKeys { now_ms: u64::MAX })).unwrap();
         state.write(|tx| tx.tables.of(Table::Meta).clear(&mut tx.txn).map_err(super::fault)).unwrap();
@@ -181,7 +182,7 @@ proptest! {
         snapshots.install_file(&state, &built.meta, &received).unwrap();
         prop_assert_eq!(rows_of(&state), rows_in(&memory));
         state.close();
-        let (state, whole) = State::open(dir.path(), 1 << 26).unwrap();
+        let (state, whole) = State::open(&World::real(), dir.path(), 1 << 26).unwrap();
         prop_assert!(whole, "a cleanly closed state is trusted");
         prop_assert_eq!(rows_of(&state), rows_in(&memory));
         state.close();
@@ -191,7 +192,7 @@ proptest! {
 #[test]
 fn a_damaged_snapshot_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let (state, _) = State::open(dir.path(), 1 << 26).unwrap();
+    let (state, _) = State::open(&World::real(), dir.path(), 1 << 26).unwrap();
     let write = |key: &str| {
         let op = Op::Set {
             dir: false,
@@ -207,7 +208,7 @@ fn a_damaged_snapshot_changes_nothing() {
         state.write(|tx| apply(tx, 0, &command)).unwrap();
     };
     (0..100).for_each(|n| write(&format!("/{n}")));
-    let snapshots = Snapshots::open(dir.path(), 7).unwrap();
+    let snapshots = Snapshots::open(&World::real(), dir.path(), 7).unwrap();
     let built = snapshots.build(&state).unwrap();
     write("/later");
     let rows = rows_of(&state);
