@@ -20,6 +20,7 @@ fn put(name: &str) -> Change {
     Change::UserPut {
         name: name.to_owned(),
         password_hash: Some("$2a$".to_owned()),
+        roles: None,
     }
 }
 
@@ -84,6 +85,7 @@ fn changes_answer_and_count_as_in_etcd() {
     let no_password = |name: &str| Change::UserPut {
         name: name.to_owned(),
         password_hash: None,
+        roles: None,
     };
     let create = |name: &str, roles: &[&str]| Change::UserCreate {
         name: name.to_owned(),

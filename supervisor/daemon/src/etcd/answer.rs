@@ -65,6 +65,18 @@ pub fn message(status: StatusCode, cluster_id: u64, text: &str) -> Response<Body
     cluster_json(status, cluster_id, body)
 }
 
+/// Adds the cluster's id.
+pub fn name_cluster(response: &mut Response<Body>, cluster_id: u64) {
+    response.headers_mut().insert(CLUSTER_ID, hex(cluster_id));
+}
+
+/// The same from before the cluster is named.
+pub fn message_alone(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = message(status, 0, text);
+    response.headers_mut().remove(CLUSTER_ID);
+    response
+}
+
 /// Plain text.
 pub fn text(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
     with_type(status, body.into(), "text/plain; charset=utf-8")

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use axum::body::Body;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use corten_raft::ProposeError;
 use corten_store::keys::request::Get;
@@ -10,6 +11,7 @@ use corten_store::keys::{self, Code, Watch, Write, form, history};
 use corten_store::{Command, Response as Answer, StoreFault};
 use futures_util::stream;
 
+use super::auth::credentials::{self, INSUFFICIENT};
 use super::hub::{Delivery, Subscription};
 use super::{Face, answer};
 
@@ -33,7 +35,14 @@ async fn understood(face: &Face, request: Request<Body>, path: &str) -> Result<R
     let body = form_body(&head.method, &head.headers, body).await?;
     let pairs = form::pairs(head.uri.query().unwrap_or("").as_bytes(), &body)?;
     let path = form::unescape_path(path)?;
-    match keys::parse(head.method.as_str(), &path, &pairs, face.now_ms())? {
+    let request = keys::parse(head.method.as_str(), &path, &pairs, face.now_ms())?;
+    if !may(face, &head, &path, &pairs)
+        .await
+        .map_err(|fault| broken(&fault))?
+    {
+        return Err(keys::Error::new(Code::Unauthorized, INSUFFICIENT, 0));
+    }
+    match request {
         keys::Request::Get(get) => read(face, get).await,
         keys::Request::Watch(watch) => self::watch(face, watch),
         keys::Request::Write {
@@ -41,6 +50,20 @@ async fn understood(face: &Face, request: Request<Body>, path: &str) -> Result<R
             no_value_on_success,
         } => self::write(face, write, no_value_on_success).await,
     }
+}
+
+/// Whether the sender may do this, where users matter. A key is looked up clean, so it is checked clean; the slash at its
+/// end stays, as in etcd, to whose patterns `/a/` is not `/a`.
+async fn may(face: &Face, head: &Parts, path: &str, pairs: &[(String, String)]) -> Result<bool, StoreFault> {
+    let mut key = keys::path::clean(path);
+    if path.is_empty() {
+        key.clear();
+    } else if path.ends_with('/') && key != "/" {
+        key.push('/');
+    }
+    let write = head.method != Method::GET && head.method != Method::HEAD;
+    let recursive = keys::request::is_recursive(pairs);
+    credentials::may_use_key(face, &head.headers, &key, write, recursive).await
 }
 
 /// The body, where Go's ParseForm would read it.

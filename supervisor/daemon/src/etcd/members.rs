@@ -7,6 +7,7 @@ use corten_raft::{Member, MemberChange, MemberError, ProposeError, new_member_id
 use corten_store::keys::json;
 use serde::Deserialize;
 
+use super::auth::credentials::{self, INSUFFICIENT};
 use super::{Face, answer, now_ms};
 
 /// A list of peer URLs is short.
@@ -15,8 +16,27 @@ const BODY_LIMIT: usize = 64 << 10;
 /// Serves one request; `path` is what follows `/v2/members`.
 pub async fn serve(face: &Face, request: Request<Body>, path: &str) -> Response<Body> {
     let id = path.trim_matches('/').to_owned();
+    let method = request.method().as_str();
+    if ["POST", "PUT", "DELETE"].contains(&method) {
+        match credentials::is_root(face, request.headers()).await {
+            Ok(true) => {}
+            Ok(false) => return answer::message_alone(StatusCode::UNAUTHORIZED, INSUFFICIENT),
+            Err(fault) => {
+                return answer::message(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    face.cluster_id(),
+                    &fault.to_string(),
+                );
+            }
+        }
+    }
     match request.method().as_str() {
-        "GET" | "HEAD" => get(face, &id),
+        "GET" => get(face, &id),
+        "PUT" | "DELETE" if id.is_empty() => {
+            let mut refusal = answer::plain_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+            answer::name_cluster(&mut refusal, face.cluster_id());
+            refusal
+        }
         "POST" => post(face, request).await,
         "PUT" => put(face, request, &id).await,
         "DELETE" => match parse_id(face, &id) {
@@ -149,8 +169,8 @@ async fn peer_urls(face: &Face, request: Request<Body>) -> Result<Vec<String>, R
     let body = axum::body::to_bytes(body, BODY_LIMIT)
         .await
         .map_err(|_| refuse(StatusCode::BAD_REQUEST, "the body is too long or broken off"))?;
-    let mut new: NewMember =
-        serde_json::from_slice(&body).map_err(|error| refuse(StatusCode::BAD_REQUEST, &error.to_string()))?;
+    let mut new: NewMember = serde_json::from_slice(&body)
+        .map_err(|error| refuse(StatusCode::BAD_REQUEST, &go_words(&error, &body)))?;
     let known = ["http://", "https://", "unix://", "unixs://"];
     let bad = |url: &&String| !known.iter().any(|scheme| url.starts_with(scheme));
     if let Some(bad) = new.peer_urls.iter().find(bad) {
@@ -162,6 +182,22 @@ async fn peer_urls(face: &Face, request: Request<Body>) -> Result<Vec<String>, R
     }
     new.peer_urls.sort_unstable();
     Ok(new.peer_urls)
+}
+
+/// Why a body is not what it should be, in the words of Go's decoder for what happens to people.
+fn go_words(error: &serde_json::Error, body: &[u8]) -> String {
+    if error.is_eof() {
+        return "unexpected end of JSON input".to_owned();
+    }
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let kind = match &body["peerURLs"] {
+        serde_json::Value::Number(_) => "number",
+        serde_json::Value::String(_) => "string",
+        serde_json::Value::Bool(_) => "bool",
+        serde_json::Value::Object(_) => "object",
+        _ => return error.to_string(),
+    };
+    format!("json: cannot unmarshal {kind} into Go struct field .peerURLs of type []string")
 }
 
 fn write_member(body: &mut Vec<u8>, member: &Member) {

@@ -24,6 +24,7 @@ use axum::http::{Method, Request, Response};
 use corten_raft::Node;
 use corten_store::keys::stats::ServingStats;
 
+use auth::credentials::Passwords;
 use hub::Hub;
 use prost_reflect::DescriptorError;
 use v3::V3;
@@ -35,6 +36,7 @@ pub struct Face {
     hub: Hub,
     started_ms: u64,
     counters: Arc<Counters>,
+    passwords: Arc<Passwords>,
 }
 
 #[derive(Default)]
@@ -52,6 +54,7 @@ impl Face {
             hub,
             started_ms: now_ms(),
             counters: Arc::new(Counters::default()),
+            passwords: Arc::default(),
         };
         face.leader_changed();
         face
@@ -145,7 +148,7 @@ async fn dispatch(face: &Face, request: Request<Body>) -> Response<Body> {
         return members::serve(face, request, id).await;
     }
     if let Some(item) = below("/v2/auth") {
-        return auth::serve(face, request.method(), item);
+        return auth::serve(face, request, item).await;
     }
     plain(face, request.method(), &path).await
 }
@@ -163,8 +166,9 @@ async fn plain(face: &Face, method: &Method, path: &str) -> Response<Body> {
     if !known.contains(&path) {
         return answer::not_found();
     }
-    if method != Method::GET && method != Method::HEAD {
-        return answer::method_not_allowed("GET");
+    let allowed = if path == "/v2/machines" { "GET,HEAD" } else { "GET" };
+    if !allowed.split(',').any(|allowed| method.as_str() == allowed) {
+        return answer::method_not_allowed(allowed);
     }
     match path {
         "/v2/machines" => members::machines(face),

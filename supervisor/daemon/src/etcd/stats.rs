@@ -79,10 +79,18 @@ pub fn version(face: &Face) -> Response<Body> {
     )
 }
 
-/// /health: healthy is who can prove within a second that a quorum stands behind it.
+/// /health: healthy is who can prove within a second that a quorum stands behind it, once the cluster knows its clients'
+/// URLs: clients ask for those next.
 pub async fn health(face: &Face) -> Response<Body> {
+    let own = face.node.member_id();
+    let is_known = || {
+        let members = face.node.members();
+        members
+            .iter()
+            .any(|member| member.id == own && !member.client_urls.is_empty())
+    };
     match tokio::time::timeout(HEALTH_TIMEOUT, face.node.linearize()).await {
-        Ok(Ok(())) => answer::text(StatusCode::OK, "{\"health\":\"true\"}"),
+        Ok(Ok(())) if is_known() => answer::text(StatusCode::OK, "{\"health\":\"true\"}"),
         _ => answer::text(StatusCode::SERVICE_UNAVAILABLE, "{\"health\":\"false\"}"),
     }
 }

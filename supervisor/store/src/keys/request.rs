@@ -164,6 +164,11 @@ pub fn parse(
     })
 }
 
+/// Whether a request that parses says `recursive`, whatever its method: who may make it depends on that.
+pub fn is_recursive(pairs: &[(String, String)]) -> bool {
+    Form(pairs).flag("recursive").unwrap_or_default()
+}
+
 /// The parameters; of several with one name the first counts.
 struct Form<'p>(&'p [(String, String)]);
 

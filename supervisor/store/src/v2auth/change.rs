@@ -34,6 +34,8 @@ pub enum Change {
         name: String,
         /// bcrypt.
         password_hash: Option<String>,
+        /// What a new user gets: none, by an empty list or by saying nothing.
+        roles: Option<Vec<String>>,
     },
     /// Changes a user (a PUT with grant or revoke).
     UserUpdate {
@@ -79,9 +81,13 @@ pub(crate) fn apply(tx: &mut (impl Write + ?Sized), meta: &mut Meta, change: &Ch
             password_hash,
             roles,
         } => user_create(tx, meta, name, password_hash.as_ref(), roles.clone(), false),
-        Change::UserPut { name, password_hash } => match user(tx, name)? {
+        Change::UserPut {
+            name,
+            password_hash,
+            roles,
+        } => match user(tx, name)? {
             Ok(user) => user_update(tx, meta, user, password_hash.as_ref(), &[], &[]),
-            Err(_) => user_create(tx, meta, name, password_hash.as_ref(), None, true),
+            Err(_) => user_create(tx, meta, name, password_hash.as_ref(), roles.clone(), true),
         },
         Change::UserUpdate {
             name,
