@@ -93,7 +93,7 @@ fn puts(txn: &Txn) -> bool {
     txn.success.iter().chain(&txn.failure).any(|op| match op {
         Op::Put(_) => true,
         Op::Txn(nested) => puts(nested),
-        Op::Range(_) | Op::DeleteRange(_) => false,
+        Op::Range(_) | Op::DeleteRange(_) | Op::Empty => false,
     })
 }
 

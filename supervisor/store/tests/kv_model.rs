@@ -315,7 +315,7 @@ fn reading(mut txn: Txn) -> Txn {
         let read = |op| match op {
             Op::Range(range) => Some(Op::Range(range)),
             Op::Txn(txn) => Some(Op::Txn(reading(txn))),
-            Op::Put(_) | Op::DeleteRange(_) => None,
+            Op::Put(_) | Op::DeleteRange(_) | Op::Empty => None,
         };
         ops.into_iter().filter_map(read).collect()
     };

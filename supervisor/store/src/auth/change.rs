@@ -158,6 +158,7 @@ fn enable(tx: &mut (impl Write + ?Sized), standing: &mut Standing) -> Lookup<boo
         Some(root) if !root.is_root() => Err(Error::RootRoleNotExist),
         Some(_) => {
             standing.enabled = true;
+            standing.since = standing.revision;
             Ok(true)
         }
     })

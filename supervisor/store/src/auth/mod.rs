@@ -5,7 +5,7 @@
 //! changed holds from the next entry of the log on, on every member.
 //!
 //! ```text
-//! auth  key  c          value  Standing { enabled, revision }
+//! auth  key  c          value  Standing { enabled, revision, since }
 //!       key  u | name   value  User
 //!       key  r | name   value  Role           long names as in [`crate::kv`]
 //! ```

@@ -17,6 +17,8 @@ pub struct Standing {
     pub enabled: bool,
     /// From 1; up with every change.
     pub revision: u64,
+    /// The revision at which auth was last switched on: what it let in before, it lets in no more.
+    pub since: u64,
 }
 
 impl Default for Standing {
@@ -24,6 +26,7 @@ impl Default for Standing {
         Standing {
             enabled: false,
             revision: 1,
+            since: 0,
         }
     }
 }

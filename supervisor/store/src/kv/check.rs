@@ -46,7 +46,7 @@ pub fn delete_range(delete: &DeleteRange) -> Result<(), Error> {
 /// depth is bounded too), and whether a key is changed twice.
 ///
 /// # Errors
-/// Those of the operations, [`Error::TooManyOps`], [`Error::DuplicateKey`].
+/// Those of the operations, [`Error::KeyNotFound`] for an empty one, [`Error::TooManyOps`], [`Error::DuplicateKey`].
 pub fn txn(txn: &Txn, max_ops: usize) -> Result<(), Error> {
     operations(txn, max_ops)?;
     touched(&txn.success)?;
@@ -79,6 +79,7 @@ pub(super) fn operations(txn: &Txn, max_ops: usize) -> Result<(), Error> {
             Op::Put(op) => put(op),
             Op::DeleteRange(op) => delete_range(op),
             Op::Txn(nested) => operations(nested, left),
+            Op::Empty => Err(Error::KeyNotFound), // etcd's word for it
         })
 }
 

@@ -141,6 +141,8 @@ pub enum Op {
     Put(Put),
     DeleteRange(DeleteRange),
     Txn(Txn),
+    /// None at all, which is refused.
+    Empty,
 }
 
 /// Holds if every key of the range stands to the target as `result` says. A key that does not exist compares as

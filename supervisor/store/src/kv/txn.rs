@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 use super::answer::{OpAnswer, TxnAnswer};
+use super::error::Error;
 use super::key::{self, Span};
 use super::read::{self, Lookup};
 use super::request::{Compare, CompareResult, DeleteRange, Op, Put, Range, Target, Txn};
@@ -20,8 +21,8 @@ struct Chosen<'r> {
 }
 
 enum Step<'r> {
-    /// With the revision to read at.
-    Range(&'r Range, i64),
+    /// With the revision to read at, if that can be read.
+    Range(&'r Range, Result<i64, Error>),
     Put(&'r Put),
     DeleteRange(&'r DeleteRange),
     Txn(Chosen<'r>),
@@ -31,7 +32,7 @@ impl Txn {
     /// Whether no operation of it writes: then it need not go through the log.
     pub fn is_read_only(&self) -> bool {
         let reads = |op: &Op| match op {
-            Op::Range(_) => true,
+            Op::Range(_) | Op::Empty => true,
             Op::Put(_) | Op::DeleteRange(_) => false,
             Op::Txn(txn) => txn.is_read_only(),
         };
@@ -52,10 +53,10 @@ pub fn read_txn(tx: &(impl Read + ?Sized), txn: &Txn) -> Lookup<TxnAnswer> {
         "a transaction that writes goes through the log"
     );
     let standing = rows::standing(tx)?;
-    let chosen = match choose(tx, &standing, txn)? {
-        Ok(chosen) => chosen,
-        Err(error) => return Ok(Err(error)),
-    };
+    let chosen = choose(tx, &standing, txn)?;
+    if let Err(error) = check_ranges(&chosen) {
+        return Ok(Err(error));
+    }
     let mut answer = read(tx, standing.revision, &chosen)?;
     answer.revision = standing.revision;
     Ok(Ok(answer))
@@ -66,7 +67,7 @@ fn read(tx: &(impl Read + ?Sized), revision: i64, chosen: &Chosen<'_>) -> Result
     for step in &chosen.steps {
         match step {
             Step::Range(range, at) => {
-                responses.push(OpAnswer::Range(read::range_at(tx, revision, range, *at)?));
+                responses.push(OpAnswer::Range(read::range_at(tx, revision, range, checked(at))?));
             }
             Step::Txn(chosen) => responses.push(OpAnswer::Txn(read(tx, revision, chosen)?)),
             Step::Put(_) | Step::DeleteRange(_) => {} // asserted by the caller
@@ -77,11 +78,11 @@ fn read(tx: &(impl Read + ?Sized), revision: i64, chosen: &Chosen<'_>) -> Result
 
 /// Does a transaction.
 pub(super) fn apply<T: Write + ?Sized>(session: &mut Session<'_, T>, txn: &Txn) -> Lookup<TxnAnswer> {
-    let chosen = match choose(session.tx, &session.standing, txn)? {
-        Ok(chosen) => chosen,
-        Err(error) => return Ok(Err(error)),
-    };
+    let chosen = choose(session.tx, &session.standing, txn)?;
     if let Err(error) = check_puts(session, &chosen)? {
+        return Ok(Err(error));
+    }
+    if let Err(error) = check_ranges(&chosen) {
         return Ok(Err(error));
     }
     let mut answer = run(session, &chosen)?;
@@ -103,6 +104,19 @@ fn check_puts<T: Write + ?Sized>(session: &Session<'_, T>, chosen: &Chosen<'_>) 
     Ok(Ok(()))
 }
 
+/// etcd looks at them after the puts.
+fn check_ranges(chosen: &Chosen<'_>) -> Result<(), Error> {
+    chosen.steps.iter().try_for_each(|step| match step {
+        Step::Range(_, at) => at.map(|_| ()),
+        Step::Txn(chosen) => check_ranges(chosen),
+        Step::Put(_) | Step::DeleteRange(_) => Ok(()),
+    })
+}
+
+fn checked(at: &Result<i64, Error>) -> i64 {
+    at.expect("the ranges were looked at first")
+}
+
 fn run<T: Write + ?Sized>(
     session: &mut Session<'_, T>,
     chosen: &Chosen<'_>,
@@ -110,9 +124,12 @@ fn run<T: Write + ?Sized>(
     let mut responses = Vec::with_capacity(chosen.steps.len());
     for step in &chosen.steps {
         responses.push(match step {
-            Step::Range(range, at) => {
-                OpAnswer::Range(read::range_at(session.tx, session.revision(), range, *at)?)
-            }
+            Step::Range(range, at) => OpAnswer::Range(read::range_at(
+                session.tx,
+                session.revision(),
+                range,
+                checked(at),
+            )?),
             Step::Put(put) => OpAnswer::Put(session.put(put)?),
             Step::DeleteRange(delete) => OpAnswer::DeleteRange(session.delete_range(delete)?),
             Step::Txn(chosen) => OpAnswer::Txn(run(session, chosen)?),
@@ -130,7 +147,11 @@ fn answered(chosen: &Chosen<'_>, responses: Vec<OpAnswer>) -> TxnAnswer {
 }
 
 /// Looks at the compares, and at the revisions that the chosen ranges want.
-fn choose<'r>(tx: &(impl Read + ?Sized), standing: &Standing, txn: &'r Txn) -> Lookup<Chosen<'r>> {
+fn choose<'r>(
+    tx: &(impl Read + ?Sized),
+    standing: &Standing,
+    txn: &'r Txn,
+) -> Result<Chosen<'r>, StoreFault> {
     let mut succeeded = true;
     for compare in &txn.compare {
         if !holds(tx, compare)? {
@@ -141,18 +162,15 @@ fn choose<'r>(tx: &(impl Read + ?Sized), standing: &Standing, txn: &'r Txn) -> L
     let ops = if succeeded { &txn.success } else { &txn.failure };
     let mut steps = Vec::with_capacity(ops.len());
     for op in ops {
-        let step = match op {
-            Op::Range(range) => read::wanted_in_txn(standing, range).map(|at| Step::Range(range, at)),
-            Op::Put(put) => Ok(Step::Put(put)),
-            Op::DeleteRange(delete) => Ok(Step::DeleteRange(delete)),
-            Op::Txn(txn) => choose(tx, standing, txn)?.map(Step::Txn),
-        };
-        match step {
-            Ok(step) => steps.push(step),
-            Err(error) => return Ok(Err(error)),
-        }
+        steps.push(match op {
+            Op::Range(range) => Step::Range(range, read::wanted_in_txn(standing, range)),
+            Op::Put(put) => Step::Put(put),
+            Op::DeleteRange(delete) => Step::DeleteRange(delete),
+            Op::Txn(txn) => Step::Txn(choose(tx, standing, txn)?),
+            Op::Empty => continue, // refused before
+        });
     }
-    Ok(Ok(Chosen { succeeded, steps }))
+    Ok(Chosen { succeeded, steps })
 }
 
 /// Whether all keys of a compare's range stand to its target as it says.

@@ -78,8 +78,8 @@ impl Model {
                 Answer::DeleteRange(self.delete(&mut work, delete))
             }
             Command::Txn(txn) => {
-                self.check_txn(txn, true)?;
                 self.check_txn(txn, false)?;
+                self.check_txn(txn, true)?;
                 let mut answer = self.txn(&mut work, txn);
                 answer.revision = work.revision_now();
                 Answer::Txn(answer)
@@ -200,6 +200,7 @@ impl Model {
                 Op::Put(put) => OpAnswer::Put(self.put(work, put)),
                 Op::DeleteRange(delete) => OpAnswer::DeleteRange(self.delete(work, delete)),
                 Op::Txn(txn) => OpAnswer::Txn(self.txn(work, txn)),
+                Op::Empty => unreachable!("it was refused"),
             });
         }
         TxnAnswer {

@@ -64,11 +64,13 @@ impl Auth for V3 {
     ) -> Result<Response<AuthenticateResponse>, Status> {
         let AuthenticateRequest { name, password } = request.into_inner();
         self.linearize().await?;
-        let user = self.look_up(|tx| {
-            if !auth::standing(tx)?.enabled {
+        let (user, since) = self.look_up(|tx| {
+            let standing = auth::standing(tx)?;
+            if !standing.enabled {
                 return Ok(Err(Error::AuthNotEnabled));
             }
-            Ok(auth::user(tx, &name)?.ok_or(Error::AuthFailed))
+            let user = auth::user(tx, &name)?.ok_or(Error::AuthFailed);
+            Ok(user.map(|user| (user, standing.since)))
         })?;
         let hash = user.password_hash.clone();
         let checked = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash));
@@ -78,7 +80,7 @@ impl Auth for V3 {
         let until_s = now_ms() / 1000 + token::TOKEN_S;
         Ok(Response::new(AuthenticateResponse {
             header: self.header_now()?,
-            token: token::mint(&user, until_s),
+            token: token::mint(&user, since, until_s),
         }))
     }
 
@@ -88,9 +90,6 @@ impl Auth for V3 {
     ) -> Result<Response<AuthUserAddResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let no_password = request.options.is_some_and(|options| options.no_password);
-        if request.name.is_empty() {
-            return Err(error::refused(Error::UserEmpty));
-        }
         let password_hash = if no_password {
             String::new()
         } else {

@@ -7,9 +7,6 @@ use corten_etcd_api::etcdserverpb::request_op::Request;
 use corten_etcd_api::etcdserverpb::response_op::Response;
 use corten_etcd_api::{etcdserverpb as pb, mvccpb};
 use corten_store::kv;
-use tonic::Status;
-
-use super::error;
 
 /// A range to read.
 pub fn range(request: pb::RangeRequest) -> kv::Range {
@@ -62,27 +59,22 @@ pub fn delete_range(request: pb::DeleteRangeRequest) -> kv::DeleteRange {
 }
 
 /// A transaction.
-///
-/// # Errors
-/// When an operation is empty: etcd's answer to that is that a key was not found.
-pub fn txn(request: pb::TxnRequest) -> Result<kv::Txn, Status> {
-    Ok(kv::Txn {
+pub fn txn(request: pb::TxnRequest) -> kv::Txn {
+    kv::Txn {
         compare: request.compare.into_iter().map(comparison).collect(),
-        success: operations(request.success)?,
-        failure: operations(request.failure)?,
-    })
+        success: request.success.into_iter().map(operation).collect(),
+        failure: request.failure.into_iter().map(operation).collect(),
+    }
 }
 
-fn operations(ops: Vec<pb::RequestOp>) -> Result<Vec<kv::Op>, Status> {
-    ops.into_iter()
-        .map(|op| match op.request {
-            Some(Request::RequestRange(request)) => Ok(kv::Op::Range(range(request))),
-            Some(Request::RequestPut(request)) => Ok(kv::Op::Put(put(request))),
-            Some(Request::RequestDeleteRange(request)) => Ok(kv::Op::DeleteRange(delete_range(request))),
-            Some(Request::RequestTxn(request)) => txn(request).map(kv::Op::Txn),
-            None => Err(error::KEY_NOT_FOUND.into()),
-        })
-        .collect()
+fn operation(op: pb::RequestOp) -> kv::Op {
+    match op.request {
+        Some(Request::RequestRange(request)) => kv::Op::Range(range(request)),
+        Some(Request::RequestPut(request)) => kv::Op::Put(put(request)),
+        Some(Request::RequestDeleteRange(request)) => kv::Op::DeleteRange(delete_range(request)),
+        Some(Request::RequestTxn(request)) => kv::Op::Txn(txn(request)),
+        None => kv::Op::Empty,
+    }
 }
 
 /// A comparison; what it is compared with is nothing (0, the empty value) where that is of another kind than asked for.

@@ -18,7 +18,6 @@ macro_rules! fixed {
 }
 
 fixed! {
-    KEY_NOT_FOUND = InvalidArgument, "etcdserver: key not found";
     NO_SPACE = ResourceExhausted, "etcdserver: mvcc: database space exceeded";
     PEER_URL_EXISTS = FailedPrecondition, "etcdserver: Peer URLs already exists";
     MEMBER_BAD_URLS = InvalidArgument, "etcdserver: given member URLs are invalid";

@@ -67,7 +67,7 @@ impl Kv for V3 {
         let v3 = self.known(request.metadata())?;
         let request = request.into_inner();
         let (size, serializable) = (request.encoded_len(), all_serializable(&request));
-        let txn = convert::txn(request)?;
+        let txn = convert::txn(request);
         check::txn(&txn, TXN_OPS).map_err(error::refused)?;
         let answer = if txn.is_read_only() {
             if !serializable {

@@ -101,7 +101,9 @@ impl V3 {
                 return Ok(Ok(Caller::Nobody));
             };
             let name = token.to_str().ok().map_or(Ok(None), |token| {
-                token::owner(token, now_ms() / 1000, |name| auth_store::user(tx, name))
+                token::owner(token, standing.since, now_ms() / 1000, |name| {
+                    auth_store::user(tx, name)
+                })
             })?;
             let revision = standing.revision;
             Ok(name

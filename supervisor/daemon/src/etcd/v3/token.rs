@@ -1,7 +1,8 @@
 //! Tokens of users who gave their password: a name, until when it holds, and a keyed hash (HMAC-SHA256) of both.
 //!
-//! The key is the hash of the user's password, which every member has and nobody else: any member knows the token again,
-//! none need keep it, and it ends when the password changes or the user goes. What its owner may do is looked up anew
+//! The key is the hash of the user's password and when auth was switched on, which every member has and nobody else: any
+//! member knows the token again, none need keep it, and it ends when the password changes, the user goes or auth is
+//! switched off. What its owner may do is looked up anew
 //! for every request.
 
 use base64::Engine;
@@ -13,10 +14,11 @@ use ring::hmac;
 /// How long a token holds, in seconds: long enough for clients that never ask for another.
 pub const TOKEN_S: u64 = 24 * 60 * 60;
 
-/// A token for a user with a password, until a time in seconds since the Unix epoch.
-pub fn mint(user: &User, until_s: u64) -> String {
+/// A token for a user with a password, until a time in seconds since the Unix epoch; `since` is
+/// [`corten_store::auth::Standing::since`].
+pub fn mint(user: &User, since: u64, until_s: u64) -> String {
     let content = format!("{}.{until_s:x}", URL_SAFE_NO_PAD.encode(&user.name));
-    let tag = hmac::sign(&key(user), content.as_bytes());
+    let tag = hmac::sign(&key(user, since), content.as_bytes());
     format!("{content}.{}", URL_SAFE_NO_PAD.encode(tag))
 }
 
@@ -26,6 +28,7 @@ pub fn mint(user: &User, until_s: u64) -> String {
 /// What `user` returns.
 pub fn owner(
     token: &str,
+    since: u64,
     now_s: u64,
     user: impl FnOnce(&str) -> Result<Option<User>, StoreFault>,
 ) -> Result<Option<String>, StoreFault> {
@@ -35,7 +38,7 @@ pub fn owner(
     let Some(user) = user(&name)? else {
         return Ok(None);
     };
-    let is_whole = hmac::verify(&key(&user), content.as_bytes(), &tag).is_ok();
+    let is_whole = hmac::verify(&key(&user, since), content.as_bytes(), &tag).is_ok();
     let holds = is_whole && now_s < until_s && !user.password_hash.is_empty();
     Ok(holds.then_some(name))
 }
@@ -48,8 +51,9 @@ fn parts(token: &str) -> Option<(&str, Vec<u8>, String, u64)> {
     Some((content, tag, name, u64::from_str_radix(until_s, 16).ok()?))
 }
 
-fn key(user: &User) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, user.password_hash.as_bytes())
+fn key(user: &User, since: u64) -> hmac::Key {
+    let key = [user.password_hash.as_bytes(), &since.to_be_bytes()].concat();
+    hmac::Key::new(hmac::HMAC_SHA256, &key)
 }
 
 #[cfg(test)]
@@ -65,13 +69,21 @@ mod tests {
             ..User::default()
         };
         let owner_at = |token: &str, now_s, user: &User| {
-            owner(token, now_s, |name| Ok((name == user.name).then(|| user.clone()))).unwrap()
+            owner(token, 5, now_s, |name| {
+                Ok((name == user.name).then(|| user.clone()))
+            })
+            .unwrap()
         };
-        let token = mint(&user, 100);
+        let token = mint(&user, 5, 100);
         assert_eq!(owner_at(&token, 99, &user), Some("ann".to_owned()));
         assert_eq!(owner_at(&token, 100, &user), None, "it has run out");
         let later = token.replacen(".64.", ".65.", 1);
         assert!(later != token && owner_at(&later, 99, &user).is_none(), "forged");
+        assert_eq!(
+            owner_at(&mint(&user, 4, 100), 99, &user),
+            None,
+            "from before auth was switched on"
+        );
         let other = User {
             password_hash: "$2b$10$def".into(),
             ..user.clone()
@@ -82,7 +94,7 @@ mod tests {
             ..user.clone()
         };
         assert_eq!(
-            owner_at(&mint(&without, 100), 99, &without),
+            owner_at(&mint(&without, 5, 100), 99, &without),
             None,
             "no password, no token"
         );
