@@ -33,6 +33,8 @@ pub mod v3electionpb {
     tonic::include_proto!("v3electionpb");
 }
 
+pub mod json;
+
 /// The encoded `FileDescriptorSet` of all of it, for what must know names at run time (the JSON gateway).
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

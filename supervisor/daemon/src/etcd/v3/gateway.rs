@@ -1,8 +1,7 @@
-//! The JSON gateway: `POST /v3/...` (and `/v3beta/...`) with JSON bodies, as etcd's grpc-gateway maps them: bytes in
-//! base64, 64-bit numbers as strings, fields by their names in the .proto files, defaults left out.
+//! The JSON gateway: `POST /v3/...` (and `/v3beta/...`) with JSON bodies, as etcd's grpc-gateway maps them
+//! ([`corten_etcd_api::json`]).
 //!
-//! It is a client of the gRPC services in the same process and knows no message: their descriptors say how each is
-//! written. A streamed answer is one JSON object a line, `{"result":...}`, and perhaps `{"error":...}` at the end.
+//! It is a client of the gRPC services in the same process and knows no message. A streamed answer is one JSON object a line, `{"result":...}`, and perhaps `{"error":...}` at the end.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,14 +11,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
-use corten_etcd_api::DESCRIPTORS;
+use corten_etcd_api::json::{self, Methods};
 use futures_util::{StreamExt, stream};
 use prost::Message;
-use prost_reflect::{
-    DescriptorError, DescriptorPool, DeserializeOptions, DynamicMessage, MethodDescriptor, SerializeOptions,
-};
+use prost_reflect::{DescriptorError, DynamicMessage, MethodDescriptor};
 use serde::Serialize;
-use serde_json::{Deserializer, json};
+use serde_json::json as object;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Code, Request, Status, Streaming};
@@ -27,74 +24,11 @@ use tonic::{Code, Request, Status, Streaming};
 use super::{OVERHEAD, REQUEST_LIMIT};
 use crate::etcd::answer;
 
-/// The paths below `/v3`, and the methods behind them.
-const PATHS: &[(&str, &str, &str)] = &[
-    ("/kv/range", "etcdserverpb.KV", "Range"),
-    ("/kv/put", "etcdserverpb.KV", "Put"),
-    ("/kv/deleterange", "etcdserverpb.KV", "DeleteRange"),
-    ("/kv/txn", "etcdserverpb.KV", "Txn"),
-    ("/kv/compaction", "etcdserverpb.KV", "Compact"),
-    ("/watch", "etcdserverpb.Watch", "Watch"),
-    ("/lease/grant", "etcdserverpb.Lease", "LeaseGrant"),
-    ("/lease/revoke", "etcdserverpb.Lease", "LeaseRevoke"),
-    ("/kv/lease/revoke", "etcdserverpb.Lease", "LeaseRevoke"),
-    ("/lease/keepalive", "etcdserverpb.Lease", "LeaseKeepAlive"),
-    ("/lease/timetolive", "etcdserverpb.Lease", "LeaseTimeToLive"),
-    ("/kv/lease/timetolive", "etcdserverpb.Lease", "LeaseTimeToLive"),
-    ("/lease/leases", "etcdserverpb.Lease", "LeaseLeases"),
-    ("/kv/lease/leases", "etcdserverpb.Lease", "LeaseLeases"),
-    ("/cluster/member/add", "etcdserverpb.Cluster", "MemberAdd"),
-    ("/cluster/member/remove", "etcdserverpb.Cluster", "MemberRemove"),
-    ("/cluster/member/update", "etcdserverpb.Cluster", "MemberUpdate"),
-    ("/cluster/member/list", "etcdserverpb.Cluster", "MemberList"),
-    ("/cluster/member/promote", "etcdserverpb.Cluster", "MemberPromote"),
-    ("/maintenance/alarm", "etcdserverpb.Maintenance", "Alarm"),
-    ("/maintenance/status", "etcdserverpb.Maintenance", "Status"),
-    (
-        "/maintenance/defragment",
-        "etcdserverpb.Maintenance",
-        "Defragment",
-    ),
-    ("/maintenance/hash", "etcdserverpb.Maintenance", "Hash"),
-    ("/maintenance/hashkv", "etcdserverpb.Maintenance", "HashKV"),
-    ("/maintenance/snapshot", "etcdserverpb.Maintenance", "Snapshot"),
-    (
-        "/maintenance/transfer-leadership",
-        "etcdserverpb.Maintenance",
-        "MoveLeader",
-    ),
-    ("/maintenance/downgrade", "etcdserverpb.Maintenance", "Downgrade"),
-    ("/auth/enable", "etcdserverpb.Auth", "AuthEnable"),
-    ("/auth/disable", "etcdserverpb.Auth", "AuthDisable"),
-    ("/auth/status", "etcdserverpb.Auth", "AuthStatus"),
-    ("/auth/authenticate", "etcdserverpb.Auth", "Authenticate"),
-    ("/auth/user/add", "etcdserverpb.Auth", "UserAdd"),
-    ("/auth/user/get", "etcdserverpb.Auth", "UserGet"),
-    ("/auth/user/list", "etcdserverpb.Auth", "UserList"),
-    ("/auth/user/delete", "etcdserverpb.Auth", "UserDelete"),
-    ("/auth/user/changepw", "etcdserverpb.Auth", "UserChangePassword"),
-    ("/auth/user/grant", "etcdserverpb.Auth", "UserGrantRole"),
-    ("/auth/user/revoke", "etcdserverpb.Auth", "UserRevokeRole"),
-    ("/auth/role/add", "etcdserverpb.Auth", "RoleAdd"),
-    ("/auth/role/get", "etcdserverpb.Auth", "RoleGet"),
-    ("/auth/role/list", "etcdserverpb.Auth", "RoleList"),
-    ("/auth/role/delete", "etcdserverpb.Auth", "RoleDelete"),
-    ("/auth/role/grant", "etcdserverpb.Auth", "RoleGrantPermission"),
-    ("/auth/role/revoke", "etcdserverpb.Auth", "RoleRevokePermission"),
-    ("/lock/lock", "v3lockpb.Lock", "Lock"),
-    ("/lock/unlock", "v3lockpb.Lock", "Unlock"),
-    ("/election/campaign", "v3electionpb.Election", "Campaign"),
-    ("/election/proclaim", "v3electionpb.Election", "Proclaim"),
-    ("/election/leader", "v3electionpb.Election", "Leader"),
-    ("/election/observe", "v3electionpb.Election", "Observe"),
-    ("/election/resign", "v3electionpb.Election", "Resign"),
-];
-
 /// The gateway to some services.
 #[derive(Clone)]
 pub struct Gateway {
     services: Router,
-    descriptors: DescriptorPool,
+    methods: Methods,
 }
 
 impl Gateway {
@@ -103,20 +37,10 @@ impl Gateway {
     /// # Errors
     /// When the descriptors do not decode.
     pub fn new(services: Router) -> Result<Gateway, DescriptorError> {
-        let descriptors = DescriptorPool::decode(DESCRIPTORS)?;
         Ok(Gateway {
             services,
-            descriptors,
+            methods: Methods::new()?,
         })
-    }
-
-    fn method(&self, path: &str) -> Option<MethodDescriptor> {
-        let below = path
-            .strip_prefix("/v3beta")
-            .or_else(|| path.strip_prefix("/v3"))?;
-        let (_, service, method) = PATHS.iter().find(|(known, ..)| *known == below)?;
-        let service = self.descriptors.get_service_by_name(service)?;
-        service.methods().find(|known| known.name() == *method)
     }
 }
 
@@ -154,7 +78,7 @@ async fn dispatch(
     if *method == Method::OPTIONS {
         return Response::new(Body::empty());
     }
-    let Some(called) = gateway.method(uri.path()) else {
+    let Some(called) = gateway.methods.at(uri.path()) else {
         return answer::plain_error(StatusCode::NOT_FOUND, "Not Found\n");
     };
     if *method != Method::POST {
@@ -180,7 +104,7 @@ async fn call(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Streaming<DynamicMessage>, Status> {
-    let requests = read(method, body)?;
+    let requests = json::read(method, body).map_err(|error| Status::invalid_argument(error.to_string()))?;
     let mut request = Request::new(stream::iter(requests));
     // etcd takes the token of a user from this header, too.
     if let Some(token) = headers.get(header::AUTHORIZATION)
@@ -201,34 +125,9 @@ fn ready(ready: Result<(), Infallible>) -> Result<(), Status> {
     ready.map_err(|never| match never {})
 }
 
-/// The messages of a body: one, or any number where the client streams.
-fn read(method: &MethodDescriptor, body: &[u8]) -> Result<Vec<DynamicMessage>, Status> {
-    let options = DeserializeOptions::new().deny_unknown_fields(false);
-    let bad = |error: serde_json::Error| Status::invalid_argument(error.to_string());
-    let mut json = Deserializer::from_slice(body);
-    let mut messages = Vec::new();
-    while json.end().is_err() {
-        let message = DynamicMessage::deserialize_with_options(method.input(), &mut json, &options);
-        messages.push(message.map_err(bad)?);
-        if !method.is_client_streaming() {
-            break;
-        }
-    }
-    if messages.is_empty() && !method.is_client_streaming() {
-        messages.push(DynamicMessage::new(method.input()));
-    }
-    Ok(messages)
-}
-
 /// A message as JSON.
 fn written(message: &DynamicMessage) -> Result<Vec<u8>, Status> {
-    let options = SerializeOptions::new().use_proto_field_name(true);
-    let mut out = Vec::new();
-    let mut json = serde_json::Serializer::new(&mut out);
-    message
-        .serialize_with_options(&mut json, &options)
-        .map_err(|error| Status::internal(error.to_string()))?;
-    Ok(out)
+    json::write(message).map_err(|error| Status::internal(error.to_string()))
 }
 
 fn succeeded(body: Body) -> Response<Body> {
@@ -251,7 +150,7 @@ fn streamed(answers: Streaming<DynamicMessage>) -> Response<Body> {
                     message: status.message(),
                     http_status: http_status(status.code()).canonical_reason().unwrap_or_default(),
                 };
-                format!("{}\n", json!({ "error": error })).into_bytes()
+                format!("{}\n", object!({ "error": error })).into_bytes()
             }
         };
         Ok::<_, Infallible>(Bytes::from(line))
@@ -346,39 +245,5 @@ impl Decoder for DynamicDecoder {
         DynamicMessage::decode(self.0.output(), from)
             .map(Some)
             .map_err(|error| Status::internal(error.to_string()))
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_path_leads_to_a_method() {
-        let gateway = Gateway::new(Router::new()).unwrap();
-        for (path, _, method) in PATHS {
-            let found = gateway.method(&format!("/v3{path}")).unwrap();
-            assert_eq!(found.name(), *method);
-        }
-        assert!(gateway.method("/v3/nosuch").is_none());
-    }
-
-    #[test]
-    fn messages_as_grpc_gateway_writes_them() {
-        let gateway = Gateway::new(Router::new()).unwrap();
-        let put = gateway.method("/v3beta/kv/put").unwrap();
-        let body = br#"{"key": "Zm9v", "lease": "12345678901234567", "prev_kv": true, "nosuch": 1}"#;
-        let messages = read(&put, body).unwrap();
-        let json = String::from_utf8(written(&messages[0]).unwrap()).unwrap();
-        assert_eq!(
-            json,
-            r#"{"key":"Zm9v","lease":"12345678901234567","prev_kv":true}"#
-        );
-        assert_eq!(read(&put, b"").unwrap().len(), 1);
-        assert_eq!(read(&put, b"{").unwrap_err().code(), Code::InvalidArgument);
-        let watch = gateway.method("/v3/watch").unwrap();
-        assert_eq!(read(&watch, b"{\"progress_request\":{}}\n{}").unwrap().len(), 2);
-        assert_eq!(read(&watch, b"").unwrap().len(), 0);
     }
 }
