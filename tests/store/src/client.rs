@@ -41,6 +41,16 @@ impl Client {
         Ok(self.sender.send_request(request.body(Full::from(form))?).await?)
     }
 
+    /// Sends a request of any kind and reads its whole answer.
+    pub async fn request(&mut self, request: Request<String>) -> Result<Response<Bytes>> {
+        self.sender.ready().await?;
+        let (mut head, body) = request.into_parts();
+        head.headers.insert("Host", self.host.parse()?);
+        let request = Request::from_parts(head, Full::from(body));
+        let (head, body) = self.sender.send_request(request).await?.into_parts();
+        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+    }
+
     /// Sends a request and reads its whole answer.
     pub async fn ask(&mut self, method: Method, path: &str, form: String) -> Result<Response<Bytes>> {
         let (head, body) = self.send(method, path, form).await?.into_parts();

@@ -185,6 +185,16 @@ impl Cluster {
         Ok(port.trim_end_matches('/').parse()?)
     }
 
+    /// A text with this cluster's ports masked.
+    pub fn without_ports(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for member in &self.members {
+            text = text.replace(&format!("127.0.0.1:{}", member.client_port), "CLIENT");
+            text = text.replace(&format!("127.0.0.1:{}", member.peer_port), "PEER");
+        }
+        text
+    }
+
     /// Resident memory of the member on `port`, in MiB.
     pub fn resident_mib(&self, port: u16) -> Result<f64> {
         let child = self
