@@ -16,6 +16,10 @@ test:
 sim *SEED:
     {{ if SEED == "" { "cargo test --release -p corten-sim --locked" } else { "cargo run --release -p corten-sim --locked -- " + SEED } }}
 
+# The parsers under libFuzzer, so many seconds each, or one of them for longer: needs cargo-fuzz and a nightly toolchain
+fuzz SECONDS *TARGET:
+    tests/fuzz/run {{SECONDS}} {{TARGET}}
+
 # Build the image into out/image
 image *ARGS:
     cargo build --release --locked -p corten -p corten-image

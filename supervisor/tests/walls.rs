@@ -50,6 +50,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("corten-vm", &["corten-spec", "corten-qemu", "corten-image"]),
     ("corten-store-bench", &[]),
+    (
+        "corten-fuzz",
+        &["corten-spec", "corten-store", "corten-etcd-api", "corten-raft"],
+    ),
 ];
 
 /// Rooms that decide and never do.

@@ -36,6 +36,12 @@ pub mod tls;
 mod types;
 mod world;
 
+/// The readers of what a disk keeps, as functions of bytes alone, for tests/fuzz.
+pub mod fuzz {
+    pub use crate::log::fuzz::{read_payload, read_segment, segment};
+    pub use crate::snapshot::fuzz::{beginning, block, read_snapshot, snapshot};
+}
+
 pub use config::{Config, Leader, Member, StateSize, Status};
 pub use disk::{Disk, File};
 pub use error::{PeerError, ProposeError, StartError};

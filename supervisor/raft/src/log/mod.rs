@@ -29,6 +29,7 @@
 //!
 //! **A failed sync** is final: what the kernel dropped cannot be known, so the log answers errors from then on.
 
+pub mod fuzz;
 mod record;
 mod recover;
 mod segment;

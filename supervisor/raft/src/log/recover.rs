@@ -126,7 +126,7 @@ fn replay(
 }
 
 /// The offset of a sound record behind `bad` that was written after the bytes at `bad` had been synced.
-fn proof_of_sync(bytes: &[u8], bad: usize, number: u64) -> Option<usize> {
+pub(super) fn proof_of_sync(bytes: &[u8], bad: usize, number: u64) -> Option<usize> {
     let mut at = (bad + 1).next_multiple_of(ALIGN);
     while at < bytes.len() {
         if bytes[at..bytes.len().min(at + ALIGN)]
@@ -146,7 +146,7 @@ fn proof_of_sync(bytes: &[u8], bad: usize, number: u64) -> Option<usize> {
 }
 
 /// Takes one record into the index; says what is wrong with it.
-fn take(index: &mut Index, record: Record, place: Place) -> Result<(), String> {
+pub(super) fn take(index: &mut Index, record: Record, place: Place) -> Result<(), String> {
     match record {
         Record::State(standing) => {
             // Entries that an older segment still holds, but are purged, are gone for good.

@@ -32,7 +32,7 @@ pub(super) fn file_name(number: u64) -> String {
 }
 
 /// A segment's head.
-fn header(number: u64, cluster: u64) -> [u8; HEADER] {
+pub(super) fn header(number: u64, cluster: u64) -> [u8; HEADER] {
     let mut head = [0; HEADER];
     head[..8].copy_from_slice(MAGIC);
     head[8..16].copy_from_slice(&number.to_le_bytes());

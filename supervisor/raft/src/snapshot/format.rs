@@ -71,7 +71,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn write_block(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_block(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
     out.write_all(&length.to_le_bytes())?;
     out.write_all(&crc32c::crc32c(bytes).to_le_bytes())?;
@@ -138,8 +138,11 @@ fn read_block(input: &mut impl Read, block: &mut Vec<u8>) -> Result<bool, String
     if length > LONGEST {
         return Err(format!("a block of {length} bytes"));
     }
-    block.resize(length as usize, 0);
-    input.read_exact(block).map_err(|e| e.to_string())?;
+    // Memory for what is there, not for what is claimed.
+    let read = input.by_ref().take(u64::from(length)).read_to_end(block);
+    if read.map_err(|e| e.to_string())? != length as usize {
+        return Err("a block is cut short".to_owned());
+    }
     if crc32c::crc32c(block).to_le_bytes() != sum {
         return Err("a block does not match its checksum".to_owned());
     }

@@ -15,6 +15,7 @@
 
 mod file;
 mod format;
+pub mod fuzz;
 
 pub use file::SnapshotFile;
 
