@@ -61,7 +61,7 @@ fn changed(rng: &mut StdRng, seeds: &[Vec<u8>]) -> Vec<u8> {
     for _ in 0..rng.random_range(1..8) {
         let at = rng.random_range(0..=data.len());
         match rng.random_range(0..6) {
-            0 if at < data.len() => data[at] ^= 1 << rng.random_range(0..8),
+            0 if at < data.len() => data[at] ^= 1u8 << rng.random_range(0..8u32),
             1 if at < data.len() => data[at] = rng.random(),
             2 => {
                 let end = rng.random_range(at..=data.len().min(at + 20));

@@ -4,8 +4,8 @@ use clap::{Arg, ArgAction, Command, value_parser};
 
 use crate::go;
 
-/// Commands of etcdctl that exist and do nothing yet but say so.
-pub(super) const LATER: [&str; 5] = ["backup", "import", "user", "role", "auth"];
+/// Commands of etcdctl that do nothing here but say what to do instead.
+pub(super) const LATER: [&str; 2] = ["backup", "import"];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,7 +36,10 @@ pub(super) fn command() -> Command {
         .subcommand(watch())
         .subcommand(exec_watch())
         .subcommand(cluster_health())
-        .subcommand(member());
+        .subcommand(member())
+        .subcommand(user())
+        .subcommand(role())
+        .subcommand(auth());
     for name in LATER {
         command = command.subcommand(
             Command::new(name).hide(true).disable_help_flag(true).arg(
@@ -83,10 +86,18 @@ fn globals() -> Vec<Arg> {
             .hide_env(true),
         text(
             "discovery-srv",
-            "Not supported: name the members with --endpoints",
+            "Ask the DNS of this domain for the members (SRV records etcd-client-ssl and etcd-client)",
         )
         .short('D')
-        .hide(true),
+        .value_name("DOMAIN")
+        .env("ETCDCTL_DISCOVERY_SRV")
+        .hide_env(true),
+        go::switch(
+            "insecure-discovery",
+            "Accept members found at http:// URLs; they always are",
+        )
+        .hide(true)
+        .global(true),
         file("cert-file", "Our certificate, for https")
             .env("ETCDCTL_CERT_FILE")
             .hide_env(true),
@@ -97,10 +108,14 @@ fn globals() -> Vec<Arg> {
         )
         .env("ETCDCTL_CA_FILE")
         .hide_env(true),
-        text("username", "Not supported yet")
-            .short('u')
-            .env("ETCDCTL_USERNAME")
-            .hide(true),
+        text(
+            "username",
+            "Who we are; the password is asked for when it is not given",
+        )
+        .short('u')
+        .value_name("NAME[:PASSWORD]")
+        .env("ETCDCTL_USERNAME")
+        .hide_env_values(true),
         duration("timeout", "2s", "Time one request to one member may take"),
         duration(
             "total-timeout",
@@ -197,6 +212,68 @@ fn member() -> Command {
             sub("update", "Change a member: ID PEER-URL[,URL...]")
                 .arg(rest().value_name("ID URLS").hide(false)),
         )
+}
+
+fn words(name: &'static str) -> Arg {
+    Arg::new("rest").num_args(0..).value_name(name)
+}
+
+fn user() -> Command {
+    let roles = || {
+        Arg::new("roles")
+            .long("roles")
+            .value_name("ROLE")
+            .help("A role; may be given several times")
+            .action(ArgAction::Append)
+    };
+    sub("user", "Add, change and remove users")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(sub("list", "List the users").arg(words("").hide(true)))
+        .subcommand(
+            sub(
+                "add",
+                "Add a user; the password is asked for when it is not given",
+            )
+            .arg(words("NAME[:PASSWORD]")),
+        )
+        .subcommand(sub("get", "Show a user's roles").arg(words("NAME")))
+        .subcommand(sub("remove", "Remove a user").arg(words("NAME")))
+        .subcommand(sub("grant", "Give a user roles").args([roles(), words("NAME")]))
+        .subcommand(sub("revoke", "Take roles from a user").args([roles(), words("NAME")]))
+        .subcommand(sub("passwd", "Change a user's password").arg(words("NAME")))
+}
+
+fn role() -> Command {
+    let change = |name, about| {
+        sub(name, about).args([
+            Arg::new("path")
+                .long("path")
+                .value_name("PATH")
+                .help("A key, or with * at its end all that begin so"),
+            go::switch("read", "Reading"),
+            go::switch("write", "Writing"),
+            go::switch("readwrite", "Both").visible_alias("rw"),
+            words("NAME"),
+        ])
+    };
+    sub("role", "Add, change and remove roles")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(sub("list", "List the roles").arg(words("").hide(true)))
+        .subcommand(sub("add", "Add a role").arg(words("NAME")))
+        .subcommand(sub("get", "Show what a role permits").arg(words("NAME")))
+        .subcommand(sub("remove", "Remove a role").arg(words("NAME")))
+        .subcommand(change("grant", "Let a role use keys"))
+        .subcommand(change("revoke", "Let a role use keys no longer"))
+}
+
+fn auth() -> Command {
+    sub("auth", "Whether users and roles matter")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(sub("enable", "They do: a user root must be there").arg(words("").hide(true)))
+        .subcommand(sub("disable", "They do not").arg(words("").hide(true)))
 }
 
 fn sub(name: &'static str, about: &'static str) -> Command {

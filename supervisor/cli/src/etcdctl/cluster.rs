@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
+use hyper::header::AUTHORIZATION;
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -169,7 +170,11 @@ impl Cluster {
         if debug {
             tell(curl(request, &endpoint.url));
         }
-        let sending = link.send(request);
+        let mut request = request.clone();
+        if let Some(value) = &self.settings.credentials {
+            request.headers.push((AUTHORIZATION, value.clone()));
+        }
+        let sending = link.send(&request);
         let answer = match limit {
             Some(limit) if !limit.is_zero() => timeout(limit, sending)
                 .await
@@ -216,6 +221,15 @@ pub(super) fn read_member_answer<T: for<'de> Deserialize<'de>>(answer: &Response
     }
     let refusal: Refusal = serde_json::from_slice(&answer.body).map_err(|_| CallFault::NotEtcd)?;
     Err(CallFault::Members(refusal.message))
+}
+
+/// Whether an answer that says nothing more is a success.
+pub(super) fn accepted(answer: &Response) -> Result<(), CallFault> {
+    if answer.status.is_success() {
+        Ok(())
+    } else {
+        read_member_answer::<()>(answer)
+    }
 }
 
 fn curl(request: &Request, url: &str) -> String {

@@ -4,7 +4,7 @@ use clap::ArgMatches;
 use hyper::Method;
 use serde_json::json;
 
-use super::cluster::{Cluster, Member, read_member_answer};
+use super::cluster::{Cluster, Member, accepted, read_member_answer};
 use super::fault::{CallFault, Failure};
 use super::settings::Settings;
 use crate::go;
@@ -127,14 +127,6 @@ async fn call(cluster: &mut Cluster, method: Method, path: &str, urls: &[&str]) 
         .await
         .and_then(|answer| read_member_answer(&answer))
         .map_err(plain)
-}
-
-fn accepted(answer: &crate::http::Response) -> Result<(), CallFault> {
-    if answer.status.is_success() {
-        Ok(())
-    } else {
-        read_member_answer::<()>(answer)
-    }
 }
 
 fn member_path(id: &str) -> String {

@@ -1,18 +1,24 @@
-//! etcdctl for the v2 keys API, as etcd 2.3 and 3.x with ETCDCTL_API=2 had it; its output and exit codes are a contract
-//! (`etcd.md` section 2).
+//! etcdctl for the v2 API, as etcd 2.3 and 3.x with ETCDCTL_API=2 had it; its output and exit codes are a contract
+//! (`etcd.md` section 2). With ETCDCTL_API=3 it is another program, [`v3`].
 //!
 //! Exit codes: 0 ok, 1 wrong arguments, 2 no connection, 4 an error of the server, 5 the cluster is not healthy.
-//! Refuses to do, and says so: users, roles and auth, backup and import, the v3 API.
+//! Refuses to do, and says so: backup and import.
 
 mod arguments;
+mod auth;
 mod cluster;
+mod discovery;
 mod fault;
 mod health;
 mod key_commands;
 mod keys;
 mod members;
+mod password;
 mod print;
+mod roles;
 mod settings;
+mod users;
+mod v3;
 mod watch;
 
 use std::ffi::OsString;
@@ -26,6 +32,9 @@ use settings::Settings;
 
 /// Runs etcdctl; `args[0]` is the name it was called under.
 pub fn main(args: Vec<OsString>) -> ExitCode {
+    if std::env::var("ETCDCTL_API").is_ok_and(|api| api == "3") {
+        return v3::main(args);
+    }
     let matches = match arguments::command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
@@ -54,17 +63,23 @@ async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         ));
         return Ok(());
     }
-    let settings = Settings::read(matches)?;
+    let mut settings = Settings::read(matches)?;
     let Some((name, command)) = matches.subcommand() else {
         print(arguments::command().render_help().to_string());
         return Ok(());
     };
+    if !arguments::LATER.contains(&name) {
+        settings.complete(matches).await?;
+    }
     match name {
+        "user" => users::run(&settings, command).await,
+        "role" => roles::run(&settings, command).await,
+        "auth" => auth::run(&settings, command).await,
         "watch" => watch::watch(&settings, command).await,
         "exec-watch" => watch::exec_watch(&settings, command).await,
         "cluster-health" => health::check(&settings, command).await,
         "member" => members::run(&settings, command).await,
-        _ if arguments::LATER.contains(&name) => Err(not_yet(name)),
+        _ if arguments::LATER.contains(&name) => Err(not_ours(name)),
         _ => key_commands::run(&settings, name, command).await,
     }
 }
@@ -73,10 +88,16 @@ fn switch(matches: &ArgMatches, name: &str) -> bool {
     crate::go::switch_on(matches, name)
 }
 
-fn not_yet(name: &str) -> Failure {
-    Failure::arguments(format!(
-        "Error:  etcdctl {name} is not supported yet by this version of Corten"
-    ))
+/// What to do instead of a command that works on etcd's own files.
+fn not_ours(name: &str) -> Failure {
+    let instead = match name {
+        "backup" => {
+            "it copies the files of an etcd. Of ours: ETCDCTL_API=3 etcdctl snapshot save FILE asks a running member; or copy the \
+             data directory of a stopped one, and start the copy with --force-new-cluster"
+        }
+        _ => "it reads the files of etcd 0.4. Write the keys with etcdctl set, mk and mkdir",
+    };
+    Failure::arguments(format!("Error:  etcdctl {name} is not here: {instead}"))
 }
 
 /// Help goes to standard output; a mistake costs exit code 1, not clap's 2, which means "no connection" here.

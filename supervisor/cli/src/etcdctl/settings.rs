@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::ArgMatches;
+use hyper::header::HeaderValue;
 
 use super::fault::Failure;
-use super::switch;
+use super::{discovery, password, switch};
 use crate::http::{EndpointError, Target, TlsFiles, TlsSetup};
 
 /// etcd's ports of today and of its first years.
@@ -17,6 +20,8 @@ const DEFAULT_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 pub(super) struct Settings {
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) tls: TlsSetup,
+    /// What stands in the header Authorization.
+    pub(super) credentials: Option<HeaderValue>,
     pub(super) output: String,
     pub(super) debug: bool,
     pub(super) sync: bool,
@@ -53,7 +58,7 @@ impl Endpoint {
 impl Settings {
     /// Reads them.
     pub(super) fn read(matches: &ArgMatches) -> Result<Settings, Failure> {
-        refuse_what_is_not_there(matches)?;
+        refuse_what_is_not_there()?;
         let text = |name: &str| matches.get_one::<String>(name).filter(|value| !value.is_empty());
         let endpoints = text("endpoints").or(text("endpoint")).or(text("peers"));
         let endpoints = endpoints.map_or(DEFAULT_ENDPOINTS, String::as_str);
@@ -71,6 +76,7 @@ impl Settings {
         Ok(Settings {
             endpoints: endpoints.map_err(|error| Failure::arguments(error.to_string()))?,
             tls: TlsSetup::new(files).map_err(|error| Failure::arguments(error.to_string()))?,
+            credentials: None,
             output: text("output").cloned().unwrap_or_default(),
             debug: switch(matches, "debug"),
             sync: !switch(matches, "no-sync"),
@@ -78,28 +84,33 @@ impl Settings {
             total_timeout: time("total-timeout"),
         })
     }
+
+    /// Adds what has to be asked for: a password at the terminal, the members in the DNS.
+    pub(super) async fn complete(&mut self, matches: &ArgMatches) -> Result<(), Failure> {
+        let text = |name: &str| matches.get_one::<String>(name).filter(|value| !value.is_empty());
+        if let Some(user) = text("username") {
+            let (name, password) = password::of("Password: ", user).await?;
+            let mut value =
+                HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{name}:{password}"))))
+                    .expect("base64 is text");
+            value.set_sensitive(true);
+            self.credentials = Some(value);
+        }
+        if let Some(domain) = text("discovery-srv") {
+            let found = discovery::endpoints(domain).await?;
+            if !found.is_empty() {
+                self.endpoints = found;
+            }
+        }
+        Ok(())
+    }
 }
 
-fn refuse_what_is_not_there(matches: &ArgMatches) -> Result<(), Failure> {
+fn refuse_what_is_not_there() -> Result<(), Failure> {
     let api = std::env::var("ETCDCTL_API").unwrap_or_default();
     if !matches!(api.as_str(), "" | "2") {
-        let text = format!(
-            "Error:  ETCDCTL_API={api} is not supported yet: this etcdctl speaks the v2 API; unset ETCDCTL_API"
-        );
+        let text = format!("Error:  ETCDCTL_API={api}: there are 2, which is the default, and 3");
         return Err(Failure::arguments(text));
-    }
-    for (option, instead) in [
-        ("discovery-srv", "name the members with --endpoints"),
-        ("username", "the cluster takes requests without user and password"),
-    ] {
-        if matches
-            .get_one::<String>(option)
-            .is_some_and(|value| !value.is_empty())
-        {
-            return Err(Failure::arguments(format!(
-                "Error:  --{option} is not supported yet: {instead}"
-            )));
-        }
     }
     Ok(())
 }

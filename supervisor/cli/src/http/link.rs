@@ -53,7 +53,8 @@ struct Open {
     child: Option<Child>,
 }
 
-trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+/// What carries bytes both ways.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 impl Link {
@@ -151,7 +152,8 @@ fn describe(target: &Target) -> String {
     }
 }
 
-async fn dial(target: &Target, tls: Option<&TlsSetup>) -> Result<Box<dyn Wire>, DialError> {
+/// Connects to a server, with TLS where its address says so.
+pub(crate) async fn dial(target: &Target, tls: Option<&TlsSetup>) -> Result<Box<dyn Wire>, DialError> {
     match target {
         Target::Unix(path) => {
             let stream = UnixStream::connect(path).await;

@@ -31,7 +31,11 @@ pub(crate) struct TlsFiles {
 
 /// What a connection needs.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct TlsSetup(TlsFiles);
+pub(crate) struct TlsSetup {
+    files: TlsFiles,
+    /// What we want to speak (ALPN), if that has to be said.
+    protocol: Option<&'static str>,
+}
 
 /// Why TLS did not come about.
 #[derive(Debug, Error)]
@@ -69,7 +73,15 @@ impl TlsSetup {
         if files.cert.is_some() != files.key.is_some() {
             return Err(TlsError::HalfPair);
         }
-        Ok(TlsSetup(files))
+        Ok(TlsSetup {
+            files,
+            protocol: None,
+        })
+    }
+
+    /// Asks the server for a protocol, as `h2`.
+    pub(crate) fn speak(&mut self, protocol: &'static str) {
+        self.protocol = Some(protocol);
     }
 
     fn config(&self) -> Result<ClientConfig, TlsError> {
@@ -77,8 +89,8 @@ impl TlsSetup {
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Pair)?
-            .with_root_certificates(roots(self.0.ca.as_deref())?);
-        let (Some(cert), Some(key)) = (&self.0.cert, &self.0.key) else {
+            .with_root_certificates(roots(self.files.ca.as_deref())?);
+        let (Some(cert), Some(key)) = (&self.files.cert, &self.files.key) else {
             return Ok(builder.with_no_client_auth());
         };
         let key_error = |error| file_error("key", key, error);
@@ -96,7 +108,13 @@ pub(super) async fn wrap(
     setup: &TlsSetup,
 ) -> Result<TlsStream<TcpStream>, TlsError> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
-    let connector = TlsConnector::from(Arc::new(setup.config()?));
+    let mut config = setup.config()?;
+    config.alpn_protocols = setup
+        .protocol
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
+    let connector = TlsConnector::from(Arc::new(config));
     connector.connect(name, stream).await.map_err(TlsError::Handshake)
 }
 

@@ -101,7 +101,7 @@ impl Pair {
     /// The difference between the answers, if there is one.
     pub async fn differs(&mut self, asked: &Asked) -> Option<String> {
         let mut answers = vec![];
-        for at in 0..2 {
+        for at in [0, 1] {
             let answer = self.ask(at, asked).await;
             let index = answer
                 .headers()

@@ -239,7 +239,7 @@ async fn call(
 ) -> Result<[Value; 2], String> {
     let mut answers = [Value::Null, Value::Null];
     let mut shown = [String::new(), String::new()];
-    for at in 0..2 {
+    for at in [0, 1] {
         let mut asked = Asked::form(Method::POST, &format!("/v3{path}"), "");
         asked.body = body.to_string();
         if let Some(tokens) = tokens {
