@@ -41,7 +41,7 @@ demo *ARGS:
 bench-boot *ARGS: image
     cargo run --release -p corten-vm --locked -- bench-boot {{ARGS}}
 
-# The store beside Debian's etcd-server: needs etcd and wrk on the PATH (apt-get install wrk; tests/all unpacks etcd)
+# The store beside Debian's etcd-server; says how to get etcd and wrk if they are missing
 bench-store *ARGS:
     cargo build --release --locked -p corten -p corten-image -p corten-vm
     PATH="$PATH:$PWD/out/tools/usr/bin" cargo run --release -p corten-store-bench --locked -- {{ARGS}}

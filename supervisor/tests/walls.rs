@@ -49,11 +49,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("corten-vm", &["corten-spec", "corten-qemu", "corten-image"]),
-    ("corten-store-bench", &[]),
     (
         "corten-fuzz",
         &["corten-spec", "corten-store", "corten-etcd-api", "corten-raft"],
     ),
+    ("corten-store-bench", &["corten-etcd-api"]),
 ];
 
 /// Rooms that decide and never do.

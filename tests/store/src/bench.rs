@@ -9,8 +9,9 @@ use corten_store_bench::client;
 use corten_store_bench::server::{Cluster, Program};
 
 use crate::fan_out;
+use crate::load::{Face, KEYS, Load, Measured, VALUE};
 use crate::table::{Better, Row, Table};
-use crate::wrk::{self, Load, Measured};
+use crate::{grpc, wrk};
 
 /// How many keys the memory and the restart are measured with.
 const FILL: usize = 100_000;
@@ -33,43 +34,79 @@ pub struct Plan {
 /// A load and what is wanted of it.
 struct Measure {
     name: &'static str,
+    face: Face,
     load: Load,
-    connections: usize,
+    clients: usize,
     /// The aims: operations (more), p50 (less), p99 (less).
     aims: [Option<f64>; 3],
 }
 
+impl Measure {
+    const fn new(
+        name: &'static str,
+        face: Face,
+        load: Load,
+        clients: usize,
+        aims: [Option<f64>; 3],
+    ) -> Measure {
+        Measure {
+            name,
+            face,
+            load,
+            clients,
+            aims,
+        }
+    }
+
+    /// Fresh servers hold every key once.
+    async fn fill(&self, port: u16) -> Result<()> {
+        match self.face {
+            Face::V2 => client::fill(port, "/bench/k", KEYS, &"x".repeat(VALUE)).await,
+            Face::V3 => grpc::fill(port, "/bench/k", KEYS).await,
+        }
+    }
+
+    async fn run(&self, port: u16, lasting: Duration) -> Result<Measured> {
+        match self.face {
+            Face::V2 => wrk::run(port, self.load, self.clients, lasting).await,
+            Face::V3 => grpc::run(port, self.load, self.clients, lasting).await,
+        }
+    }
+}
+
+const ALONE: [Option<f64>; 3] = [None, Some(0.8), None];
+const MANY_WRITE: [Option<f64>; 3] = [Some(2.0), None, Some(1.0)];
+const MANY_READ: [Option<f64>; 3] = [Some(2.0), None, None];
+
 const LOADS: &[Measure] = &[
-    Measure {
-        name: "v2 PUT, 1 client",
-        load: Load::Put,
-        connections: 1,
-        aims: [None, Some(0.8), None],
-    },
-    Measure {
-        name: "v2 PUT, 64 clients",
-        load: Load::Put,
-        connections: 64,
-        aims: [Some(2.0), None, Some(1.0)],
-    },
-    Measure {
-        name: "v2 PUT, 256 clients",
-        load: Load::Put,
-        connections: 256,
-        aims: [Some(2.0), None, Some(1.0)],
-    },
-    Measure {
-        name: "v2 GET, 64 clients",
-        load: Load::Get,
-        connections: 64,
-        aims: [Some(2.0), None, None],
-    },
-    Measure {
-        name: "v2 quorum GET, 64 clients",
-        load: Load::QuorumGet,
-        connections: 64,
-        aims: [Some(2.0), None, None],
-    },
+    Measure::new("v2 PUT, 1 client", Face::V2, Load::Put, 1, ALONE),
+    Measure::new("v2 PUT, 64 clients", Face::V2, Load::Put, 64, MANY_WRITE),
+    Measure::new("v2 PUT, 256 clients", Face::V2, Load::Put, 256, MANY_WRITE),
+    Measure::new("v2 GET, 64 clients", Face::V2, Load::Get, 64, MANY_READ),
+    Measure::new(
+        "v2 quorum GET, 64 clients",
+        Face::V2,
+        Load::QuorumGet,
+        64,
+        MANY_READ,
+    ),
+    Measure::new("v3 put, 1 client", Face::V3, Load::Put, 1, ALONE),
+    Measure::new("v3 put, 64 clients", Face::V3, Load::Put, 64, MANY_WRITE),
+    Measure::new("v3 put, 256 clients", Face::V3, Load::Put, 256, MANY_WRITE),
+    Measure::new(
+        "v3 serializable range, 64 clients",
+        Face::V3,
+        Load::Get,
+        64,
+        MANY_READ,
+    ),
+    Measure::new(
+        "v3 linearizable range, 64 clients",
+        Face::V3,
+        Load::QuorumGet,
+        64,
+        MANY_READ,
+    ),
 ];
 
 /// Measures everything.
@@ -83,13 +120,18 @@ pub async fn run(plan: &Plan) -> Result<Table> {
                 loads(plan, &mut table, &name, size, measure).await?;
             }
         }
-        let name = format!("{nodes}: 1000 watchers, PUT to last receipt");
-        if name.contains(&plan.only) {
-            fanned_out(plan, &mut table, name, size).await?;
+        for (face, what) in [(Face::V2, "v2"), (Face::V3, "v3")] {
+            let name = format!("{nodes}: 1000 {what} watchers, PUT to last receipt");
+            if name.contains(&plan.only) {
+                fanned_out(plan, &mut table, name, size, face).await?;
+            }
         }
     }
-    if "memory and restart".contains(&plan.only) {
-        memory(plan, &mut table).await?;
+    for (face, what) in [(Face::V2, "v2"), (Face::V3, "v3")] {
+        let name = format!("memory and restart, 100,000 {what} keys");
+        if name.contains(&plan.only) {
+            memory(plan, &mut table, &name, face).await?;
+        }
     }
     Ok(table)
 }
@@ -115,8 +157,8 @@ async fn loads(plan: &Plan, table: &mut Table, name: &str, size: usize, measure:
         for (program, found) in plan.programs.iter().zip(&mut found) {
             let cluster = Cluster::start(program, size, &plan.dir).await?;
             let leader = cluster.leader().await?;
-            client::fill(leader, "/bench/k", wrk::KEYS, &"x".repeat(wrk::VALUE)).await?;
-            let measured = wrk::run(leader, measure.load, measure.connections, plan.load).await?;
+            measure.fill(leader).await?;
+            let measured = measure.run(leader, plan.load).await?;
             let text = format!(
                 "{:.0}/s, p50 {:.2} ms, p99 {:.2} ms",
                 measured.per_second, measured.p50_ms, measured.p99_ms
@@ -144,12 +186,12 @@ async fn loads(plan: &Plan, table: &mut Table, name: &str, size: usize, measure:
     Ok(())
 }
 
-async fn fanned_out(plan: &Plan, table: &mut Table, name: String, size: usize) -> Result<()> {
+async fn fanned_out(plan: &Plan, table: &mut Table, name: String, size: usize, face: Face) -> Result<()> {
     let mut found = [vec![], vec![]];
     for round in 0..plan.rounds {
         for (program, found) in plan.programs.iter().zip(&mut found) {
             let cluster = Cluster::start(program, size, &plan.dir).await?;
-            let ms = fan_out::measure(cluster.leader().await?).await?;
+            let ms = fan_out::measure(cluster.leader().await?, face).await?;
             say(&name, round, program, &format!("{ms:.1} ms"));
             found.push(ms);
         }
@@ -164,38 +206,49 @@ async fn fanned_out(plan: &Plan, table: &mut Table, name: String, size: usize) -
 }
 
 /// Memory at rest and with many keys, and the restart with them.
-async fn memory(plan: &Plan, table: &mut Table) -> Result<()> {
-    let mut found: [[Vec<f64>; 3]; 2] = Default::default();
-    let value = "x".repeat(wrk::VALUE);
+///
+/// The first two are judged by all that is resident, pages of mapped files included, as `ps` and a memory limit see it.
+/// Those pages the kernel may take back whenever it likes; what it cannot take back is told beside it.
+async fn memory(plan: &Plan, table: &mut Table, name: &str, face: Face) -> Result<()> {
+    let mut found: [[Vec<f64>; 4]; 2] = Default::default();
     for round in 0..plan.rounds {
-        for (program, [idle, full, restart]) in plan.programs.iter().zip(&mut found) {
+        for (program, found) in plan.programs.iter().zip(&mut found) {
             let mut cluster = Cluster::start(program, 1, &plan.dir).await?;
             let leader = cluster.leader().await?;
-            idle.push(cluster.resident_mib(leader)?);
-            client::fill(leader, "/fill/k", FILL, &value).await?;
-            full.push(cluster.resident_mib(leader)?);
-            restart.push(cluster.restart().await?.as_secs_f64() * 1e3);
-            let last = |values: &[f64]| values.last().copied().unwrap_or_default();
+            let idle = cluster.memory(leader)?;
+            match face {
+                Face::V2 => client::fill(leader, "/fill/k", FILL, &"x".repeat(VALUE)).await?,
+                Face::V3 => grpc::fill(leader, "/fill/k", FILL).await?,
+            }
+            let full = cluster.memory(leader)?;
+            let restart_ms = cluster.restart().await?.as_secs_f64() * 1e3;
             let text = format!(
-                "{:.1} MiB idle, {:.1} MiB with {FILL} keys, healthy after {:.0} ms",
-                last(idle),
-                last(full),
-                last(restart)
+                "{:.1} MiB idle, {:.1} MiB full ({:.1} MiB anonymous), healthy after {restart_ms:.0} ms",
+                idle.resident_mib, full.resident_mib, full.anonymous_mib
             );
-            say("memory and restart", round, program, &text);
+            say(name, round, program, &text);
+            for (values, value) in found.iter_mut().zip([
+                idle.resident_mib,
+                full.resident_mib,
+                full.anonymous_mib,
+                restart_ms,
+            ]) {
+                values.push(value);
+            }
         }
     }
     let names = [
-        ("resident memory, idle, MiB", 0.5),
-        ("resident memory, 100,000 v2 keys, MiB", 0.25),
-        ("restart to healthy with those keys, ms", 0.5),
+        ("resident, idle, MiB", Some(0.5)),
+        ("resident, full, MiB", Some(0.25)),
+        ("of that anonymous, MiB", None),
+        ("restart to healthy, ms", Some(0.5)),
     ];
     for (at, (what, aim)) in names.into_iter().enumerate() {
         table.rows.push(Row {
-            what: what.to_owned(),
+            what: format!("{name}: {what}"),
             values: [0, 1].map(|program: usize| median(found[program][at].clone())),
             better: Better::Less,
-            aim: Some(aim),
+            aim,
         });
     }
     Ok(())

@@ -3,6 +3,8 @@
 
 mod bench;
 mod fan_out;
+mod grpc;
+mod load;
 mod table;
 mod wrk;
 
@@ -39,11 +41,10 @@ struct Arguments {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     wrk::check()?;
+    let etcd = Program::etcd(&arguments.etcd);
+    etcd.check()?;
     let plan = bench::Plan {
-        programs: [
-            Program::corten(&arguments.corten)?,
-            Program::etcd(&arguments.etcd),
-        ],
+        programs: [Program::corten(&arguments.corten)?, etcd],
         rounds: arguments.rounds.max(1),
         load: Duration::from_secs(arguments.seconds.max(1)),
         only: arguments.only,

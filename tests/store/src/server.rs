@@ -43,6 +43,27 @@ impl Program {
             words: &["--enable-v2", "--logger=zap", "--log-level=error"],
         }
     }
+
+    /// Says how to get the program if it cannot be started.
+    pub fn check(&self) -> Result<()> {
+        match Command::new(&self.command).arg("--version").output() {
+            Ok(_) => Ok(()),
+            Err(error) => bail!(
+                "{} cannot be started ({error}): in the checkout, sh -c 'CHECKOUT=$PWD; . tests/lib.sh; unpack etcd-server' \
+                 brings it to where `just bench-store` looks; else --etcd PATH",
+                self.command.display()
+            ),
+        }
+    }
+}
+
+/// A process's memory (proc_pid_status(5)).
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// All that is resident: its own and mapped files' (VmRSS).
+    pub resident_mib: f64,
+    /// What is no file's, so that the kernel cannot take it back (RssAnon).
+    pub anonymous_mib: f64,
 }
 
 /// A running member.
@@ -195,8 +216,8 @@ impl Cluster {
         text
     }
 
-    /// Resident memory of the member on `port`, in MiB.
-    pub fn resident_mib(&self, port: u16) -> Result<f64> {
+    /// Memory of the member on `port`.
+    pub fn memory(&self, port: u16) -> Result<Memory> {
         let child = self
             .members
             .iter()
@@ -204,12 +225,19 @@ impl Cluster {
             .and_then(|member| member.child.as_ref())
             .context("no such member")?;
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("no VmRSS")?;
-        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib / 1024.0)
+        let mib = |name: &str| -> Result<f64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib: f64 = line
+                .context("no such line")?
+                .trim()
+                .trim_end_matches(" kB")
+                .parse()?;
+            Ok(kib / 1024.0)
+        };
+        Ok(Memory {
+            resident_mib: mib("VmRSS:")?,
+            anonymous_mib: mib("RssAnon:")?,
+        })
     }
 
     /// Ends all members without a word, starts them on the same data, and says how long until they were healthy.

@@ -1,4 +1,4 @@
-//! The load: Debian's wrk with a script of ours, so that both servers meet a client neither of us wrote.
+//! The v2 load: Debian's wrk with a script of ours, so that both servers meet a client neither of us wrote.
 
 use std::io::Write;
 use std::time::Duration;
@@ -6,32 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
-/// The kinds of requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Load {
-    /// PUT of a value to a random key.
-    Put,
-    /// GET of a random key, from this server's own state.
-    Get,
-    /// GET of a random key, linearizable.
-    QuorumGet,
-}
-
-/// What a load gave.
-#[derive(Debug, Clone, Copy)]
-pub struct Measured {
-    /// Requests per second.
-    pub per_second: f64,
-    /// Half of the requests were answered within this, in ms.
-    pub p50_ms: f64,
-    /// 99 of 100 were answered within this, in ms.
-    pub p99_ms: f64,
-}
-
-/// How many keys there are.
-pub const KEYS: usize = 10_000;
-/// How large a value is, in bytes.
-pub const VALUE: usize = 256;
+use crate::load::{KEYS, Load, Measured, VALUE};
 
 /// Says how to get wrk if it is missing.
 pub fn check() -> Result<()> {
