@@ -122,6 +122,9 @@ fn replay(
         cut().map_err(|e| io_error(path, "cut the log's unfinished end", e))?;
         return Ok((file, at as u64, at as u64));
     }
+    // What an earlier process wrote and never synced may be read, but is not safe yet.
+    file.sync_data()
+        .map_err(|e| io_error(path, "sync the log segment", e))?;
     Ok((file, at as u64, bytes.len() as u64))
 }
 
