@@ -15,24 +15,21 @@ const EXPIRY: Duration = Duration::from_millis(500);
 /// The pause after something failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Keeps [`Inner::leader`] true.
+/// Keeps [`Inner::leader`] true. Woken by what changes seldom only: Raft's other figures change with every entry.
 pub(crate) async fn follow_leader(inner: Arc<Inner>) {
-    let mut metrics = inner.raft.metrics();
+    let mut metrics = inner.raft.server_metrics();
     loop {
         let leader = {
             let metrics = metrics.borrow_and_update();
             let nodes = metrics.membership_config.membership();
-            metrics
-                .current_leader
-                .filter(|_| metrics.running_state.is_ok())
-                .and_then(|id| {
-                    let peer_url = nodes.get_node(&id)?.addr.clone();
-                    Some(Leader {
-                        id,
-                        peer_url,
-                        is_me: id == inner.identity.member,
-                    })
+            metrics.current_leader.and_then(|id| {
+                let peer_url = nodes.get_node(&id)?.addr.clone();
+                Some(Leader {
+                    id,
+                    peer_url,
+                    is_me: id == inner.identity.member,
                 })
+            })
         };
         inner.leader.send_if_modified(|known| {
             let changed = *known != leader;

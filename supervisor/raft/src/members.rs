@@ -345,8 +345,10 @@ fn has_caught_up(metrics: &RaftMetrics<u64, Peer>, id: u64) -> bool {
 
 /// While this node leads: makes voters of the members that shall vote and have caught up.
 pub(crate) async fn promote(inner: Arc<Inner>) {
-    let mut metrics = inner.raft.metrics();
+    let (mut metrics, mut leader) = (inner.raft.server_metrics(), inner.leader.subscribe());
     loop {
+        metrics.mark_unchanged();
+        leader.mark_unchanged();
         let waiting = waiting(&inner);
         for id in waiting.iter().filter(|id| inner.has_caught_up(**id)) {
             let change = MemberChange::Promote { id: *id };
@@ -357,7 +359,11 @@ pub(crate) async fn promote(inner: Arc<Inner>) {
             }
         }
         if waiting.is_empty() {
-            if metrics.changed().await.is_err() {
+            let changed = tokio::select! {
+                changed = metrics.changed() => changed,
+                changed = leader.changed() => changed,
+            };
+            if changed.is_err() {
                 return;
             }
         } else {

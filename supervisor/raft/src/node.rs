@@ -223,6 +223,11 @@ impl Node {
         self.inner.raft.metrics().borrow().current_term
     }
 
+    /// The last log entry this node has. Cheaper than a whole [`Node::status`].
+    pub fn raft_index(&self) -> u64 {
+        self.inner.raft.metrics().borrow().last_log_index.unwrap_or(0)
+    }
+
     /// How much room the state takes.
     ///
     /// # Errors
@@ -306,11 +311,12 @@ impl Node {
     }
 
     async fn raft_failed(&self) -> String {
-        let mut metrics = self.inner.raft.metrics();
-        let stopped = metrics.wait_for(|metrics| metrics.running_state.is_err()).await;
-        match stopped.map(|metrics| metrics.running_state.clone()) {
-            Ok(Err(fatal)) => fatal.to_string(),
-            _ => "raft has ended".to_owned(),
+        // These end with Raft. The other figures, which say why, change with every entry.
+        let mut metrics = self.inner.raft.server_metrics();
+        while metrics.changed().await.is_ok() {}
+        match &self.inner.raft.metrics().borrow().running_state {
+            Err(fatal) => fatal.to_string(),
+            Ok(()) => "raft has ended".to_owned(),
         }
     }
 

@@ -1,6 +1,9 @@
 //! Proposals: all that wait together go into one log entry, which the leader syncs once; a follower sends its batch to
 //! the leader.
 //!
+//! A batch is gathered for as long as the one before it is on its way into the log, where it would only wait, too: the
+//! busier the log, the larger the batches.
+//!
 //! A proposal that was certainly not made is tried again until its deadline. One that may have been made never is: it
 //! fails as lost, because doing it twice could be wrong.
 
@@ -21,12 +24,16 @@ use crate::{Leader, ProposeError};
 
 /// The largest command, in bytes: etcd's request limit of 1.5 MiB, and room for what is around it.
 pub(crate) const LONGEST_COMMAND: usize = 1536 * 1024 + 64 * 1024;
+/// Room for most commands, in bytes.
+const COMMAND: usize = 512;
 /// How many commands one entry carries at most.
 const BATCH_COMMANDS: usize = 1024;
 /// How many bytes of commands are gathered into one entry.
 const BATCH_BYTES: usize = 1 << 20;
-/// How many entries may be under way at once. While they are, proposals gather for the next.
+/// How many entries may be under way at once: one on its way into the log, one being applied and answered.
 const UNDER_WAY: usize = 2;
+/// How often those who are about to propose are let go first, as long as each time some do.
+const TURNS: usize = 4;
 /// The pause before a leader that cannot be reached is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -55,10 +62,30 @@ impl Proposal {
 /// Gathers proposals into batches for as long as the node runs.
 pub(crate) async fn run(inner: Arc<Inner>, mut queue: mpsc::Receiver<Proposal>) {
     let places = Arc::new(Semaphore::new(UNDER_WAY));
+    let mut committed = inner.log.committed();
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         let Some(first) = queue.recv().await else { break };
-        let mut bytes = first.command.len();
-        let mut group = vec![first];
+        let group = gather(first, &mut queue).await;
+        committed.mark_unchanged();
+        let (node, (end, ended)) = (Arc::clone(&inner), oneshot::channel::<()>());
+        inner.spawn(async move {
+            submit(&node, group).await;
+            drop((place, end));
+        });
+        tokio::select! {
+            changed = committed.changed() => if changed.is_err() { break },
+            _ = ended => {}
+        }
+    }
+}
+
+/// A batch: what waits, and what comes while it is gathered. A lone proposal costs one turn of the scheduler.
+async fn gather(first: Proposal, queue: &mut mpsc::Receiver<Proposal>) -> Vec<Proposal> {
+    let mut bytes = first.command.len();
+    let mut group = vec![first];
+    for _ in 0..TURNS {
+        let before = group.len();
+        tokio::task::yield_now().await;
         while group.len() < BATCH_COMMANDS
             && bytes < BATCH_BYTES
             && let Ok(next) = queue.try_recv()
@@ -66,12 +93,11 @@ pub(crate) async fn run(inner: Arc<Inner>, mut queue: mpsc::Receiver<Proposal>) 
             bytes += next.command.len();
             group.push(next);
         }
-        let node = Arc::clone(&inner);
-        inner.spawn(async move {
-            submit(&node, group).await;
-            drop(place);
-        });
+        if group.len() == before {
+            break;
+        }
     }
+    group
 }
 
 /// Gets one batch committed, and tells its proposers.
@@ -181,7 +207,8 @@ async fn forward(
 
 /// A command's bytes, unless it is too large.
 fn encoded(command: &Command) -> Result<Vec<u8>, ProposeError> {
-    let command = postcard::to_stdvec(command).map_err(|e| ProposeError::Stopped(e.to_string()))?;
+    let command = postcard::to_extend(command, Vec::with_capacity(COMMAND))
+        .map_err(|e| ProposeError::Stopped(e.to_string()))?;
     if command.len() > LONGEST_COMMAND {
         return Err(ProposeError::TooLarge {
             size: command.len() as u64,

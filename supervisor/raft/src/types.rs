@@ -66,8 +66,9 @@ pub struct Batch(pub Bytes);
 
 impl Batch {
     /// Joins commands that are encoded each by itself.
-    pub fn join<'c>(commands: impl ExactSizeIterator<Item = &'c [u8]>) -> Batch {
-        let mut out = Vec::new();
+    pub fn join<'c>(commands: impl ExactSizeIterator<Item = &'c [u8]> + Clone) -> Batch {
+        let size: usize = commands.clone().map(<[u8]>::len).sum();
+        let mut out = Vec::with_capacity(10 + size);
         let mut count = commands.len() as u64;
         while count >= 0x80 {
             out.push((count & 0x7f) as u8 | 0x80); // postcard's varint
