@@ -202,6 +202,9 @@ pub trait Write: Read {
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, StoreFault>;
 }
 
+/// Room for most rows, in bytes, so that encoding them need not ask for more again and again.
+const ROW: usize = 1024;
+
 /// Decodes a row.
 pub(crate) fn decode<T: DeserializeOwned>(table: Table, key: &[u8], row: &[u8]) -> Result<T, StoreFault> {
     postcard::from_bytes(row).map_err(|e| StoreFault::Corrupt {
@@ -227,9 +230,14 @@ pub(crate) fn store<T: Serialize>(
     key: &[u8],
     value: &T,
 ) -> Result<(), StoreFault> {
-    let row = postcard::to_stdvec(value)
-        .map_err(|e| StoreFault::Backend(format!("table {}: a row does not encode: {e}", table.name())))?;
+    let row = encode(table, value)?;
     tx.put(table, key, &row)
+}
+
+/// Encodes a row.
+pub(crate) fn encode<T: Serialize>(table: Table, value: &T) -> Result<Vec<u8>, StoreFault> {
+    postcard::to_extend(value, Vec::with_capacity(ROW))
+        .map_err(|e| StoreFault::Backend(format!("table {}: a row does not encode: {e}", table.name())))
 }
 
 /// Decodes every row of `range` into a list.

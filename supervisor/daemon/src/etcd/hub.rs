@@ -84,6 +84,9 @@ impl Hub {
     /// Hands an event to everyone who waits for it.
     pub fn publish(&self, notice: &Notice) {
         let mut watchers = self.lock();
+        if watchers.is_empty() {
+            return;
+        }
         let mut delivery = None;
         for key in interested(&watchers, notice) {
             let Some(at_key) = watchers.get_mut(&key) else {
@@ -118,15 +121,21 @@ impl Hub {
 /// The watched keys an event may concern: its own, those above it, and those that went with it.
 fn interested(watchers: &Watchers, notice: &Notice) -> Vec<String> {
     let key = notice.event.node.key.as_str();
-    let mut keys = vec!["/".to_owned()];
+    let mut keys = Vec::new();
     let ends = key
         .char_indices()
         .filter(|(at, c)| *c == '/' && *at > 0)
         .map(|(at, _)| at);
+    let above = ends
+        .chain([key.len()])
+        .map(|end| &key[..end])
+        .filter(|key| key.len() > 1);
     keys.extend(
-        ends.chain([key.len()])
-            .map(|end| key[..end].to_owned())
-            .filter(|key| key.len() > 1),
+        ["/"]
+            .into_iter()
+            .chain(above)
+            .filter(|key| watchers.contains_key(*key))
+            .map(str::to_owned),
     );
     if !notice.removed.is_empty() {
         let below = watchers.range(key.to_owned()..).map(|(watched, _)| watched);

@@ -74,17 +74,16 @@ impl Face {
     }
 
     fn cluster_id(&self) -> u64 {
-        self.node.status().cluster_id
+        self.node.cluster_id()
     }
 
     /// Where the log stands, for an answer from the state at `etcd_index`.
     fn at(&self, etcd_index: u64) -> answer::At {
-        let status = self.node.status();
         answer::At {
-            cluster_id: status.cluster_id,
+            cluster_id: self.node.cluster_id(),
             etcd_index,
-            raft_index: status.raft_index,
-            term: status.term,
+            raft_index: self.node.raft_index(),
+            term: self.node.term(),
         }
     }
 

@@ -83,7 +83,9 @@ impl Event {
 
     /// The body, with a line end.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
+        let size = |node: &Node| 128 + 2 * node.key.len() + node.value.as_ref().map_or(0, String::len);
+        let size = size(&self.node) + self.prev_node.as_ref().map_or(0, size);
+        let mut out = Vec::with_capacity(size);
         json::event(&mut out, self);
         out
     }

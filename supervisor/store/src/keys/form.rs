@@ -40,6 +40,9 @@ pub fn unescape_path(raw: &str) -> Result<String, Error> {
 }
 
 fn unescape(raw: &[u8], plus_is_space: bool) -> Result<String, Error> {
+    if !raw.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Ok(text(raw.to_vec()));
+    }
     let mut out = Vec::with_capacity(raw.len());
     let mut at = 0;
     while at < raw.len() {

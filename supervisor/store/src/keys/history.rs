@@ -12,7 +12,7 @@ use super::event::{Action, Event};
 use super::path;
 use super::watch::Watch;
 use crate::meta::{self, Meta};
-use crate::tables::{KeyRange, Read, StoreFault, Table, Write, decode, store};
+use crate::tables::{KeyRange, Read, StoreFault, Table, Write, decode, encode};
 
 /// How many events are kept, as in etcd.
 pub const HISTORY: u64 = 1000;
@@ -34,7 +34,8 @@ pub enum Row {
 /// Counts the index up and records what happened at it.
 pub(crate) fn record(tx: &mut (impl Write + ?Sized), meta: &mut Meta, row: &Row) -> Result<(), StoreFault> {
     meta.etcd_index += 1;
-    store(tx, Table::History, &meta.etcd_index.to_be_bytes(), row)?;
+    let row = encode(Table::History, row)?;
+    tx.append(Table::History, &meta.etcd_index.to_be_bytes(), &row)?;
     if meta.etcd_index > HISTORY {
         tx.delete(Table::History, &(meta.etcd_index - HISTORY).to_be_bytes())?;
     }

@@ -3,14 +3,34 @@
 use super::event::{Event, Node};
 use super::time;
 
+/// The bytes with which no character begins that may have to be escaped; those within a character are among them.
+const PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        plain[byte] = false;
+        byte += 1;
+    }
+    let mut others = b"\"\\<>&\xe2\xef".as_slice();
+    while let [first, rest @ ..] = others {
+        plain[*first as usize] = false;
+        others = rest;
+    }
+    plain
+};
+
 /// Appends a JSON string with Go's escapes: `<`, `>`, `&`, U+2028, U+2029 and control characters as `\u00xx`.
 ///
 /// U+FFFD is written as an escape: Go writes it so where a value was not UTF-8, which is where ours come from.
 pub fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let bytes = text.as_bytes();
-    let mut plain_from = 0;
-    for (at, c) in text.char_indices() {
+    let (mut plain_from, mut at) = (0, 0);
+    while let Some(ahead) = bytes[at..].iter().position(|byte| !PLAIN[usize::from(*byte)]) {
+        at += ahead;
+        let Some(c) = text[at..].chars().next() else { break };
+        let here = at;
+        at += c.len_utf8();
         let escape: Option<&[u8]> = match c {
             '"' => Some(b"\\\""),
             '\\' => Some(b"\\\\"),
@@ -21,13 +41,13 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
             _ => None,
         };
         let Some(escape) = escape else { continue };
-        out.extend_from_slice(&bytes[plain_from..at]);
+        out.extend_from_slice(&bytes[plain_from..here]);
         if escape.is_empty() {
             out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes());
         } else {
             out.extend_from_slice(escape);
         }
-        plain_from = at + c.len_utf8();
+        plain_from = at;
     }
     out.extend_from_slice(&bytes[plain_from..]);
     out.push(b'"');

@@ -22,11 +22,8 @@ pub fn parts(key: &str) -> impl Iterator<Item = &str> {
 
 /// `dir` + `/` + `name`.
 pub fn join(dir: &str, name: &str) -> String {
-    if dir == "/" || dir.is_empty() {
-        format!("/{name}")
-    } else {
-        format!("{dir}/{name}")
-    }
+    let dir = if dir == "/" { "" } else { dir };
+    [dir, "/", name].concat()
 }
 
 /// A name that listings leave out.

@@ -89,7 +89,8 @@ impl Stored {
 
 /// The row key of `name` in directory `dir`.
 pub(crate) fn node_key(dir: u64, name: &str) -> Vec<u8> {
-    let mut key = dir.to_be_bytes().to_vec();
+    let mut key = Vec::with_capacity(8 + name.len().min(LONGEST_NAME));
+    key.extend_from_slice(&dir.to_be_bytes());
     if name.len() <= LONGEST_NAME {
         key.extend_from_slice(name.as_bytes());
     } else {
