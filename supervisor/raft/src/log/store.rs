@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, EntryPayload, LogState, Membership, OptionalSend, RaftLogReader};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::recover;
 use super::shared::{self, Shared};
@@ -26,6 +26,8 @@ const MESSAGE_BYTES: usize = 4 << 20;
 #[derive(Clone)]
 pub struct LogStore {
     shared: Arc<Shared>,
+    /// What Raft has committed last.
+    committed: Arc<watch::Sender<Option<LogId>>>,
     queue: Queue,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -58,9 +60,15 @@ impl LogStore {
         })?;
         Ok(LogStore {
             shared,
+            committed: Arc::default(),
             queue,
             thread: Arc::new(Mutex::new(thread)),
         })
+    }
+
+    /// What is committed, told when it is about to be applied.
+    pub fn committed(&self) -> watch::Receiver<Option<LogId>> {
+        self.committed.subscribe()
     }
 
     /// Whether the disk is full, so that writes wait.
@@ -197,7 +205,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
         self.shared.lock().standing.committed = committed;
         self.send(Op::Committed(committed))
-            .map_err(|e| StorageIOError::write(AnyError::new(&e)).into())
+            .map_err(|e| StorageError::from(StorageIOError::write(AnyError::new(&e))))?;
+        self.committed.send_replace(committed);
+        Ok(())
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
