@@ -146,7 +146,11 @@ fn config(etcd: &Etcd, founding: Founding) -> Result<Config, TlsError> {
     let peer_tls = tls::with_generated(&etcd.peer_tls, &etcd.data_dir, "peer", &hosts(&etcd.listen_peer))?;
     config.initial_cluster = founding.members;
     config.initial_cluster_token = founding.token;
-    config.existing = etcd.existing;
+    config.existing = founding.existing;
+    config.advertise_peer_urls = etcd.advertise_peer_urls.clone();
+    config.active_size = etcd.active_size;
+    let delay = etcd.remove_delay.map(|delay| delay.as_millis());
+    config.remove_delay_ms = delay.map(|delay| u64::try_from(delay).unwrap_or(u64::MAX));
     config.force_new_cluster = etcd.force_new_cluster;
     config.peer_tls = tls::client(&peer_tls)?;
     config.advertise_client_urls = etcd.advertise_client_urls.clone();

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::tls::ClientTls;
 
+/// A reboot, with a server's firmware and the check of a large disk, is over by then, and places no second copy of the log
+/// on a machine that has to fetch it; longer would leave the cluster one failure away from losing its quorum for nothing.
+pub const REMOVE_DELAY_MS: u64 = 5 * 60_000;
+
 /// What a node needs to know to form or rejoin its cluster.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -16,8 +20,15 @@ pub struct Config {
     /// Name and peer URL of each first member; a name may stand several times with further URLs. A data directory that
     /// holds a node refuses one that names it differently.
     pub initial_cluster: Vec<(String, String)>,
-    /// The cluster runs already and has this member: it is joined, not formed (`--initial-cluster-state existing`).
+    /// Where peers reach this member; empty: where `initial_cluster` says.
+    pub advertise_peer_urls: Vec<String>,
+    /// The cluster runs already: it is joined, not formed (`--initial-cluster-state existing`). A member that was added
+    /// stands in `initial_cluster`; one that does not asks to be taken in as a standby.
     pub existing: bool,
+    /// How many members are to vote; `None`: as many as founded the cluster, and were added and removed since.
+    pub active_size: Option<usize>,
+    /// How long a voter may be silent before a standby takes its place, in ms; `None`: for ever.
+    pub remove_delay_ms: Option<u64>,
     /// The other members are lost for good: this one goes on alone with what it has (`--force-new-cluster`).
     pub force_new_cluster: bool,
     /// What connections to peers with `https` URLs are made with.
@@ -49,7 +60,10 @@ impl Config {
             name: name.into(),
             data_dir: data_dir.into(),
             initial_cluster: Vec::new(),
+            advertise_peer_urls: Vec::new(),
             existing: false,
+            active_size: None,
+            remove_delay_ms: Some(REMOVE_DELAY_MS),
             force_new_cluster: false,
             peer_tls: None,
             initial_cluster_token: "etcd-cluster".to_owned(),

@@ -80,17 +80,6 @@ pub enum StartError {
     /// A setting makes no sense.
     #[error("{0}")]
     BadConfig(String),
-    /// The cluster knows this member, and its data directory is empty.
-    #[error(
-        "member {member:x} has been part of this cluster before, says {peer}, but its data directory is empty: it has \
-         forgotten what it acknowledged, and to let it vote again could lose data; restore its data directory, or leave it off"
-    )]
-    Wiped {
-        /// This member.
-        member: u64,
-        /// Who says so.
-        peer: String,
-    },
     /// A running cluster could not be joined.
     #[error("{0}")]
     Join(String),

@@ -28,10 +28,11 @@ pub(crate) fn new_cluster(identity: Identity, log: &LogStore, state: &State) -> 
     let Some(last) = log.last() else {
         return Ok(()); // Nothing was ever written here: the node forms its cluster anew.
     };
-    let node = members
+    let mut node = members
         .get_node(&identity.member)
         .cloned()
         .ok_or_else(|| failed(&"this member is not in the membership its data directory holds"))?;
+    node.to_vote = true; // it may have stood by
     let all: Vec<u64> = members.nodes().map(|(id, _)| *id).collect();
     if all == [identity.member] {
         return Ok(());

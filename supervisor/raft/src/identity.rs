@@ -1,7 +1,7 @@
 //! Who this node is: member id and cluster id, as etcd computes them, and the file that remembers them.
 //!
 //! ```text
-//! <data dir>/identity     two lines: member <hex>, cluster <hex>
+//! <data dir>/identity     two lines: member <hex>, cluster <hex>; a third, joined, if the configuration cannot know them
 //! <data dir>/lock         held while a process uses the directory
 //! ```
 
@@ -12,6 +12,20 @@ use sha1::{Digest, Sha1};
 
 use crate::disk::{self, Disk, RealDisk};
 use crate::{Config, Member, StartError};
+
+/// Who a node is, and how it came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Established {
+    /// Who.
+    pub identity: Identity,
+    /// Its directory was empty.
+    pub new: bool,
+    /// It joined a running cluster, which the configuration need not say.
+    pub joined: bool,
+}
+
+/// The line of a member that joined a running cluster.
+const JOINED: &str = "joined";
 
 /// Member and cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +81,7 @@ pub fn initial_members(config: &Config) -> Vec<Member> {
 }
 
 /// Who the configuration says this node is.
-fn configured(config: &Config) -> Option<Identity> {
+pub(crate) fn configured(config: &Config) -> Option<Identity> {
     let members = initial_members(config);
     let me = members.iter().find(|member| member.name == config.name)?;
     let ids: Vec<u64> = members.iter().map(|member| member.id).collect();
@@ -86,8 +100,8 @@ pub(crate) fn has_data_on(disk: &dyn Disk, data_dir: &Path) -> bool {
     disk.exists(&data_dir.join("identity"))
 }
 
-/// Who this node is: what the data directory says, else what `learnt` or the configuration says. True with it if the
-/// directory is new. A node that joined a running cluster has an identity the configuration cannot know.
+/// Who this node is: what the data directory says, else what `learnt` or the configuration says. A node that
+/// joined a running cluster has an identity the configuration cannot know.
 ///
 /// # Errors
 /// When neither says it, or they contradict each other.
@@ -95,25 +109,25 @@ pub(crate) fn establish(
     disk: &dyn Disk,
     config: &Config,
     learnt: Option<Identity>,
-) -> Result<(Identity, bool), StartError> {
+) -> Result<Established, StartError> {
     let path = config.data_dir.join("identity");
     let io = |what| {
         let path = path.clone();
         move |source| StartError::Io { path, what, source }
     };
-    let configured = if config.existing {
-        learnt
-    } else {
-        configured(config)
-    };
+    let joined = learnt.is_some();
+    let configured = learnt.or_else(|| configured(config).filter(|_| !config.existing));
     if disk.exists(&path) {
         let bytes = disk.read(&path).map_err(io("read who this node is"))?;
-        let found = parse(&String::from_utf8_lossy(&bytes)).ok_or_else(|| StartError::Io {
+        let text = String::from_utf8_lossy(&bytes);
+        let found = parse(&text).ok_or_else(|| StartError::Io {
             path: path.clone(),
             what: "understand who this node is",
             source: std::io::Error::new(std::io::ErrorKind::InvalidData, "not an identity file"),
         })?;
-        if let Some(configured) = configured.filter(|configured| *configured != found) {
+        let joined = text.lines().nth(2) == Some(JOINED);
+        let says = configured.filter(|configured| *configured != found && !joined);
+        if let Some(configured) = says {
             return Err(StartError::OtherCluster {
                 path,
                 found_member: found.member,
@@ -122,7 +136,11 @@ pub(crate) fn establish(
                 cluster: configured.cluster,
             });
         }
-        return Ok((found, false));
+        return Ok(Established {
+            identity: found,
+            new: false,
+            joined,
+        });
     }
     let identity = configured.ok_or_else(|| StartError::NotInCluster {
         name: config.name.clone(),
@@ -133,9 +151,31 @@ pub(crate) fn establish(
             .collect::<Vec<_>>()
             .join(","),
     })?;
-    let text = format!("member {:x}\ncluster {:x}\n", identity.member, identity.cluster);
+    let mark = if joined { "joined\n" } else { "" };
+    let text = format!(
+        "member {:x}\ncluster {:x}\n{mark}",
+        identity.member, identity.cluster
+    );
     disk::write_whole(disk, &path, text.as_bytes()).map_err(io("write who this node is"))?;
-    Ok((identity, true))
+    Ok(Established {
+        identity,
+        new: true,
+        joined,
+    })
+}
+
+/// Who this node is is no longer known.
+///
+/// # Errors
+/// When the file cannot be removed.
+pub(crate) fn forget(disk: &dyn Disk, data_dir: &Path) -> Result<(), StartError> {
+    let path = data_dir.join("identity");
+    let removed = disk.remove(&path).and_then(|()| disk.sync_dir(data_dir));
+    removed.map_err(|source| StartError::Io {
+        path,
+        what: "forget who this node was",
+        source,
+    })
 }
 
 fn parse(text: &str) -> Option<Identity> {
@@ -183,6 +223,21 @@ mod tests {
     }
 
     #[test]
+    fn one_that_joined_is_who_its_directory_says_whatever_is_configured() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::new("a", dir.path());
+        config.initial_cluster = vec![("a".to_owned(), "http://127.0.0.1:1".to_owned())];
+        let learnt = Identity {
+            member: 7,
+            cluster: 8,
+        };
+        let first = establish(&RealDisk, &config, Some(learnt)).unwrap();
+        assert_eq!((first.identity, first.new, first.joined), (learnt, true, true));
+        let again = establish(&RealDisk, &config, None).unwrap();
+        assert_eq!((again.identity, again.new, again.joined), (learnt, false, true));
+    }
+
+    #[test]
     fn a_data_directory_of_another_cluster_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new("a", dir.path());
@@ -191,9 +246,18 @@ mod tests {
             Err(StartError::NotInCluster { .. })
         ));
         config.initial_cluster = vec![("a".to_owned(), "http://127.0.0.1:1".to_owned())];
-        let (identity, new) = establish(&RealDisk, &config, None).unwrap();
-        assert!(new);
-        assert_eq!(establish(&RealDisk, &config, None).unwrap(), (identity, false));
+        let known = |config: &Config| {
+            let found = establish(&RealDisk, config, None).unwrap();
+            assert!(!found.new);
+            (found.identity, found.joined)
+        };
+        let Established {
+            identity,
+            new,
+            joined,
+        } = establish(&RealDisk, &config, None).unwrap();
+        assert!(new && !joined);
+        assert_eq!(known(&config), (identity, false));
         config
             .initial_cluster
             .push(("b".to_owned(), "http://127.0.0.1:2".to_owned()));
@@ -202,7 +266,7 @@ mod tests {
             Err(StartError::OtherCluster { .. })
         ));
         config.initial_cluster.clear(); // the data directory wins
-        assert_eq!(establish(&RealDisk, &config, None).unwrap(), (identity, false));
+        assert_eq!(known(&config), (identity, false));
         let held = lock(dir.path()).unwrap();
         assert!(matches!(lock(dir.path()), Err(StartError::InUse(_))));
         drop(held);

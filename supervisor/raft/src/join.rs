@@ -5,16 +5,24 @@
 //!                                X-Etcd-Cluster-ID: the cluster, in hexadecimal
 //! ```
 //!
-//! Refuses to invent an identity: a member must have been added before it starts, and stands in the answer then.
+//! Three ways in: a member that was added stands in the answer, and is who it says; a machine that is nobody there asks to
+//! be taken in as a standby; so does one that was a member and has lost its data, and gets its old place, under a new id.
+//!
+//! Refuses to be again who it was: a member that has forgotten what it acknowledged must never vote as the same.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use corten_store::member;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::identity::{self, Identity};
+use crate::members::{MemberChange, new_member_id};
 use crate::node::Inner;
 use crate::peer::client::Client;
+use crate::peer::wire;
 use crate::world::World;
 use crate::{Config, Member, StartError};
 
@@ -24,6 +32,12 @@ pub(crate) const MEMBERS: &str = "/members";
 pub(crate) const CLUSTER_ID: &str = "x-etcd-cluster-id";
 /// How long one member may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long a peer may take to say whether it knows a member.
+const KNOWN_WITHIN: Duration = Duration::from_secs(1);
+/// How long a machine asks to be taken in before it gives up; who starts it tries again.
+const TAKEN_IN: Duration = Duration::from_secs(60);
+/// The pause before the members are asked again.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A member as peers are told of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,12 +69,134 @@ pub(crate) fn members(node: &Inner) -> Vec<Told> {
         .collect()
 }
 
+/// Who this node becomes with an empty data directory, unless it founds its cluster (`None`).
+///
+/// # Errors
+/// [`StartError::Join`] when no member answers, or the cluster does not take it in.
+pub(crate) async fn find(config: &Config, world: &World) -> Result<Option<Identity>, StartError> {
+    let named = identity::initial_members(config)
+        .into_iter()
+        .find(|member| member.name == config.name);
+    let found = match (named, config.existing) {
+        (Some(_), true) => learn(config, world).await?,
+        (Some(_), false) => match identity::configured(config) {
+            Some(identity) => identity,
+            None => return Ok(None),
+        },
+        (None, true) => return ask_in(config, world).await.map(Some),
+        (None, false) => return Ok(None), // which is an error, told where identities are established
+    };
+    let client = Client::of_stranger(found.cluster, config.peer_tls.clone(), world);
+    if let Known::By(peer) = who_knows(config, found.member, &client).await {
+        tracing::warn!(
+            "member {:x} has been part of this cluster before, says {peer}, but its data directory is empty: this machine \
+             joins as a new member",
+            found.member
+        );
+        return ask_in(config, world).await.map(Some);
+    }
+    Ok(config.existing.then_some(found))
+}
+
+/// What the other first members say of one.
+pub(crate) enum Known {
+    /// This one has seen it before.
+    By(String),
+    /// So many have not. One that cannot be reached is not among them.
+    To(usize),
+}
+
+/// Asks all other first members whether they have seen this one before.
+pub(crate) async fn who_knows(config: &Config, member: u64, client: &Client) -> Known {
+    let mut asked = JoinSet::new();
+    for peer in identity::initial_members(config)
+        .into_iter()
+        .filter(|peer| peer.name != config.name)
+    {
+        let (client, urls) = (client.clone(), peer.peer_urls.join(","));
+        asked.spawn(async move {
+            let body = Bytes::from(wire::encode(&member).ok()?);
+            let asked = client.post(&urls, wire::path::KNOWN, body, KNOWN_WITHIN);
+            let known: bool = wire::decode(&asked.await.ok()?).ok()?;
+            Some((urls, known))
+        });
+    }
+    let answers: Vec<(String, bool)> = asked.join_all().await.into_iter().flatten().collect();
+    let strangers = answers.len();
+    let by = answers
+        .into_iter()
+        .find_map(|(peer, known)| known.then_some(peer));
+    by.map_or(Known::To(strangers), Known::By)
+}
+
+/// Asks the members until their leader takes this machine in.
+async fn ask_in(config: &Config, world: &World) -> Result<Identity, StartError> {
+    let peer_urls = own_urls(config);
+    let id = new_member_id(&peer_urls, &config.initial_cluster_token, world.now_ms());
+    let stranger = Client::of_stranger(0, config.peer_tls.clone(), world);
+    let deadline = Instant::now() + TAKEN_IN;
+    loop {
+        let mut why = String::new();
+        for url in identity::initial_members(config)
+            .iter()
+            .filter(|member| member.name != config.name)
+            .flat_map(|member| &member.peer_urls)
+        {
+            let (cluster, members) = match ask(&stranger, url).await {
+                Ok(answer) => answer,
+                Err(cause) => {
+                    why = cause;
+                    continue;
+                }
+            };
+            let change = MemberChange::Join {
+                id,
+                peer_urls: peer_urls.clone(),
+            };
+            let client = Client::of_stranger(cluster, config.peer_tls.clone(), world);
+            let others = members.iter().filter(|told| told.peer_urls != peer_urls);
+            for told in others {
+                match client
+                    .change_members(&told.peer_urls.join(","), &change, ANSWER)
+                    .await
+                {
+                    Ok(()) => {
+                        tracing::info!("cluster {cluster:x} has taken this machine in as member {id:x}");
+                        return Ok(Identity { member: id, cluster });
+                    }
+                    Err(error) => why = error.to_string(),
+                }
+            }
+        }
+        if Instant::now() >= deadline {
+            return Err(StartError::Join(format!(
+                "no member of the cluster has taken this machine in within {TAKEN_IN:?}: {why}"
+            )));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Where peers reach this machine.
+fn own_urls(config: &Config) -> Vec<String> {
+    let mut urls = config.advertise_peer_urls.clone();
+    if urls.is_empty() {
+        let named = config
+            .initial_cluster
+            .iter()
+            .filter(|(name, _)| *name == config.name);
+        urls.extend(named.map(|(_, url)| url.clone()));
+    }
+    urls.sort_unstable();
+    urls
+}
+
 /// Asks the other members of `initial_cluster` who this node is in their cluster.
 ///
 /// # Errors
 /// [`StartError::Join`] when none answers, or their members are not those of the configuration.
-pub(crate) async fn learn(config: &Config, world: &World) -> Result<Identity, StartError> {
-    let client = Client::of_stranger(config.peer_tls.clone(), world);
+async fn learn(config: &Config, world: &World) -> Result<Identity, StartError> {
+    let client = Client::of_stranger(0, config.peer_tls.clone(), world);
     let configured = identity::initial_members(config);
     let me = configured
         .iter()

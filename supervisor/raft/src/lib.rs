@@ -21,6 +21,7 @@ mod disk;
 mod duties;
 mod error;
 mod force;
+mod found;
 mod identity;
 mod join;
 mod linearize;
@@ -34,6 +35,7 @@ mod start;
 mod state;
 pub mod tls;
 mod types;
+mod voters;
 mod world;
 
 /// The readers of what a disk keeps, as functions of bytes alone, for tests/fuzz.
@@ -42,7 +44,7 @@ pub mod fuzz {
     pub use crate::snapshot::fuzz::{beginning, block, read_snapshot, snapshot};
 }
 
-pub use config::{Config, Leader, Member, StateSize, Status};
+pub use config::{Config, Leader, Member, REMOVE_DELAY_MS, StateSize, Status};
 pub use disk::{Disk, File};
 pub use error::{PeerError, ProposeError, StartError};
 pub use identity::{cluster_id, has_data, member_id};

@@ -1,18 +1,18 @@
 //! Adding, removing, moving and promoting members while the cluster runs.
 //!
-//! A new member first only listens: it becomes a voter once it has caught up, which the leader sees to by itself. So a
-//! cluster never waits for the vote of a machine that has not been started yet. One that was added as a learner stays one
-//! until it is promoted.
+//! A new member first only listens: it becomes a voter once it has caught up, which the leader sees to by itself
+//! ([`crate::voters`]). So a cluster never waits for the vote of a machine that has not been started yet. One that was added
+//! as a learner stands by until it is promoted, or takes the place of a voter that is gone.
 //!
 //! A change needs the old and the new majority (Raft's joint consensus), and the leader asks the members that would be
 //! left before it takes one out: a removal that would leave a cluster without a majority of living voters is refused, not
 //! begun.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use corten_store::voters::CAUGHT_UP;
 use corten_store::{Command, member};
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Membership, RaftMetrics};
@@ -23,14 +23,10 @@ use tokio::time::Instant;
 use crate::error::ProposeError;
 use crate::identity;
 use crate::node::{Inner, Node};
-use crate::peer::client::AskError;
+use crate::peer::client::{AskError, Client};
 use crate::peer::wire::{self, path};
 use crate::types::Peer;
 
-/// How far behind the leader's log a member may be that becomes a voter, in entries.
-const CAUGHT_UP: u64 = 100;
-/// How often the leader looks whether a member has caught up.
-const LOOK: Duration = Duration::from_millis(200);
 /// How long a member may take to show that it lives.
 const ALIVE_WITHIN: Duration = Duration::from_secs(2);
 /// How long a learner's progress may take to reach the leader before it is not ready to be promoted.
@@ -66,6 +62,14 @@ pub enum MemberChange {
     Promote {
         /// Who.
         id: u64,
+    },
+    /// A machine asks to be a member: as a standby, or in the place of a member that was reached where it lives and has
+    /// lost its data.
+    Join {
+        /// Its id, a new one.
+        id: u64,
+        /// Where peers reach it.
+        peer_urls: Vec<String>,
     },
 }
 
@@ -115,7 +119,13 @@ impl Node {
             let leads = leader.borrow_and_update().clone();
             let result = match leads {
                 Some(leads) if leads.is_me => self.inner.change_members_as_leader(&change).await,
-                Some(leads) => self.inner.ask_to_change(&leads.peer_url, &change, deadline).await,
+                Some(leads) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.inner
+                        .client
+                        .change_members(&leads.peer_url, &change, left)
+                        .await
+                }
                 None => Err(ProposeError::NoLeader.into()),
             };
             match result {
@@ -128,23 +138,25 @@ impl Node {
     }
 }
 
-impl Inner {
-    async fn ask_to_change(
+impl Client {
+    /// Asks a member, which does it if it leads.
+    pub(crate) async fn change_members(
         &self,
-        leader: &str,
+        urls: &str,
         change: &MemberChange,
-        deadline: Instant,
+        timeout: Duration,
     ) -> Result<(), MemberError> {
         let body = Bytes::from(wire::encode(change).map_err(ProposeError::Stopped)?);
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.client.post(leader, path::MEMBERS, body, left).await {
+        match self.post(urls, path::MEMBERS, body, timeout).await {
             Ok(answer) => wire::decode::<Result<(), MemberError>>(&answer).map_err(ProposeError::Lost)?,
             Err(AskError::Unreachable { .. }) => Err(ProposeError::NoLeader.into()),
             Err(e) => Err(ProposeError::Lost(e.to_string()).into()),
         }
     }
+}
 
-    fn membership(&self) -> Membership<u64, Peer> {
+impl Inner {
+    pub(crate) fn membership(&self) -> Membership<u64, Peer> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
         metrics.membership_config.membership().clone()
@@ -177,7 +189,7 @@ impl Inner {
                     addr: peer_urls.join(","),
                     to_vote: !learner,
                 };
-                self.change(ChangeMembers::AddNodes(BTreeMap::from([(*id, peer)])))
+                self.change(ChangeMembers::AddNodes(BTreeMap::from([(*id, peer)])), true)
                     .await
             }
             MemberChange::Update { id, peer_urls } => {
@@ -187,7 +199,7 @@ impl Inner {
                     addr: peer_urls.join(","),
                     to_vote: old.to_vote,
                 };
-                self.change(ChangeMembers::SetNodes(BTreeMap::from([(*id, peer)])))
+                self.change(ChangeMembers::SetNodes(BTreeMap::from([(*id, peer)])), true)
                     .await
             }
             MemberChange::Promote { id } => {
@@ -195,12 +207,14 @@ impl Inner {
                 if now.voter_ids().any(|voter| voter == *id) {
                     return Err(MemberError::NotLearner);
                 }
-                if !self.has_caught_up(*id) {
+                if !has_caught_up(&self.raft.metrics().borrow(), *id) {
                     return Err(MemberError::NotReady);
                 }
-                self.change(ChangeMembers::AddVoterIds(BTreeSet::from([*id])))
+                self.give_roles(&now, &[(*id, true)]).await?;
+                self.change(ChangeMembers::AddVoterIds(BTreeSet::from([*id])), true)
                     .await
             }
+            MemberChange::Join { id, peer_urls } => self.join(&now, *id, peer_urls).await,
             MemberChange::Remove { id } => {
                 self.known(&now, *id)?;
                 self.remove(&now, *id).await
@@ -213,20 +227,83 @@ impl Inner {
         if votes && !self.enough_live_without(now, id).await {
             return Err(MemberError::TooFewAlive);
         }
-        let deadline = Instant::now() + self.request_timeout();
-        // Remembered first: whatever happens in between, the id stays removed, and removing it again ends it.
-        self.propose_alone(&Command::RemoveMember(id), deadline).await?;
+        self.remember_removed(id).await?;
         let one = BTreeSet::from([id]);
         if id == self.identity.member {
             tokio::select! {
-                changed = self.change(ChangeMembers::RemoveVoters(one)) => changed,
+                changed = self.change(ChangeMembers::RemoveVoters(one), false) => changed,
                 // It steps down with the commit, and nobody is left to answer.
                 () = self.is_out() => Ok(()),
             }
         } else if votes {
-            self.change(ChangeMembers::RemoveVoters(one)).await
+            self.change(ChangeMembers::RemoveVoters(one), false).await
         } else {
-            self.change(ChangeMembers::RemoveNodes(one)).await
+            self.change(ChangeMembers::RemoveNodes(one), false).await
+        }
+    }
+
+    /// Done before a removal: whatever happens in between, the id stays removed, and removing it again ends it.
+    pub(crate) async fn remember_removed(&self, id: u64) -> Result<(), MemberError> {
+        let deadline = Instant::now() + self.request_timeout();
+        Ok(self.propose_alone(&Command::RemoveMember(id), deadline).await?)
+    }
+
+    async fn join(
+        &self,
+        now: &Membership<u64, Peer>,
+        id: u64,
+        peer_urls: &[String],
+    ) -> Result<(), MemberError> {
+        if now.get_node(&id).is_some() {
+            return Ok(()); // Asked again: the answer was lost.
+        }
+        if self.is_removed(id)? {
+            return Err(MemberError::Removed);
+        }
+        let mut new = Peer {
+            addr: peer_urls.join(","),
+            to_vote: false,
+        };
+        let mut roles = BTreeMap::new();
+        for (old, peer) in now.nodes() {
+            if !peer.urls().iter().any(|url| peer_urls.contains(url)) {
+                continue;
+            }
+            if lives(&self.client, *old, &peer.addr).await {
+                return Err(MemberError::PeerUrlExists);
+            }
+            new.to_vote |= peer.to_vote;
+            let stands_by = Peer {
+                to_vote: false,
+                ..peer.clone()
+            };
+            roles.insert(*old, stands_by);
+        }
+        for old in roles.keys() {
+            tracing::warn!("member {old:x} has lost its data: its machine joins as {id:x}, in its place");
+        }
+        roles.insert(id, new);
+        // One change: so the number of those that are to vote stays as it is.
+        self.change(ChangeMembers::SetNodes(roles), true).await
+    }
+
+    /// Changes who is to vote.
+    pub(crate) async fn give_roles(
+        &self,
+        now: &Membership<u64, Peer>,
+        roles: &[(u64, bool)],
+    ) -> Result<(), MemberError> {
+        let mut nodes = BTreeMap::new();
+        for (id, to_vote) in roles {
+            let mut peer = self.known(now, *id)?;
+            if peer.to_vote != *to_vote {
+                peer.to_vote = *to_vote;
+                nodes.insert(*id, peer);
+            }
+        }
+        match nodes.is_empty() {
+            true => Ok(()),
+            false => self.change(ChangeMembers::SetNodes(nodes), true).await,
         }
     }
 
@@ -279,27 +356,13 @@ impl Inner {
     async fn enough_live_without(&self, now: &Membership<u64, Peer>, id: u64) -> bool {
         let left: BTreeSet<u64> = now.voter_ids().filter(|voter| *voter != id).collect();
         let mut asked = JoinSet::new();
-        for voter in &left {
-            let (client, own) = (self.client.clone(), *voter == self.identity.member);
-            let addr = now
-                .get_node(voter)
-                .map(|peer| peer.addr.clone())
-                .unwrap_or_default();
-            let Ok(body) = wire::encode(voter) else { continue };
-            asked.spawn(async move {
-                own || client
-                    .post(&addr, path::KNOWN, Bytes::from(body), ALIVE_WITHIN)
-                    .await
-                    .is_ok()
-            });
+        for voter in left.iter().copied() {
+            let (client, own) = (self.client.clone(), voter == self.identity.member);
+            let addr = now.get_node(&voter).map(|peer| peer.addr.clone());
+            asked.spawn(async move { own || lives(&client, voter, &addr.unwrap_or_default()).await });
         }
         let alive = asked.join_all().await.into_iter().filter(|alive| *alive).count();
         alive > left.len() / 2
-    }
-
-    /// Whether a member has nearly all of the log; only the leader knows.
-    fn has_caught_up(&self, id: u64) -> bool {
-        has_caught_up(&self.raft.metrics().borrow(), id)
     }
 
     /// Gives a member's acknowledgements the time to arrive: what a learner has, its own clients see first.
@@ -311,10 +374,15 @@ impl Inner {
         }
     }
 
-    async fn change(&self, change: ChangeMembers<u64, Peer>) -> Result<(), MemberError> {
+    /// Proposes one change; voters that are left out stay as learners where `retain` says so.
+    pub(crate) async fn change(
+        &self,
+        change: ChangeMembers<u64, Peer>,
+        retain: bool,
+    ) -> Result<(), MemberError> {
         let deadline = Instant::now() + self.request_timeout();
         loop {
-            let changed = self.raft.change_membership(change.clone(), false);
+            let changed = self.raft.change_membership(change.clone(), retain);
             let changed = tokio::time::timeout_at(deadline, changed)
                 .await
                 .map_err(|_| ProposeError::Timeout)?;
@@ -334,53 +402,22 @@ impl Inner {
     }
 }
 
+/// Whether the member itself answers at these URLs; another one there does not count.
+async fn lives(client: &Client, id: u64, urls: &str) -> bool {
+    let Ok(body) = wire::encode(&id) else {
+        return false;
+    };
+    let body = Bytes::from(body);
+    let asked = client.post_to(Some(id), urls, path::KNOWN, body, ALIVE_WITHIN);
+    asked.await.is_ok()
+}
+
+/// How many entries of this leader's log a member lacks; `None` while that is not known.
+pub(crate) fn behind(metrics: &RaftMetrics<u64, Peer>, id: u64) -> Option<u64> {
+    let matching = metrics.replication.as_ref()?.get(&id)?.as_ref()?.index;
+    Some(metrics.last_log_index.unwrap_or(0).saturating_sub(matching))
+}
+
 fn has_caught_up(metrics: &RaftMetrics<u64, Peer>, id: u64) -> bool {
-    let matching = metrics
-        .replication
-        .as_ref()
-        .and_then(|all| all.get(&id))
-        .and_then(|matching| matching.map(|log_id| log_id.index));
-    matching.is_some_and(|matching| matching + CAUGHT_UP >= metrics.last_log_index.unwrap_or(0))
-}
-
-/// While this node leads: makes voters of the members that shall vote and have caught up.
-pub(crate) async fn promote(inner: Arc<Inner>) {
-    let (mut metrics, mut leader) = (inner.raft.server_metrics(), inner.leader.subscribe());
-    loop {
-        metrics.mark_unchanged();
-        leader.mark_unchanged();
-        let waiting = waiting(&inner);
-        for id in waiting.iter().filter(|id| inner.has_caught_up(**id)) {
-            let change = MemberChange::Promote { id: *id };
-            match inner.change_members_as_leader(&change).await {
-                Ok(()) => tracing::info!("member {id:x} has caught up and votes from now on"),
-                Err(MemberError::NotReady) => {}
-                Err(e) => tracing::debug!("member {id:x} could not become a voter yet: {e}"),
-            }
-        }
-        if waiting.is_empty() {
-            let changed = tokio::select! {
-                changed = metrics.changed() => changed,
-                changed = leader.changed() => changed,
-            };
-            if changed.is_err() {
-                return;
-            }
-        } else {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-}
-
-/// The members that shall vote and do not yet, if this node leads.
-fn waiting(inner: &Inner) -> Vec<u64> {
-    if !inner.leads() {
-        return Vec::new();
-    }
-    let now = inner.membership();
-    let voters: BTreeSet<u64> = now.voter_ids().collect();
-    now.nodes()
-        .filter(|(id, peer)| peer.to_vote && !voters.contains(id))
-        .map(|(id, _)| *id)
-        .collect()
+    behind(metrics, id).is_some_and(|behind| behind <= CAUGHT_UP)
 }

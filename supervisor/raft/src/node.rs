@@ -16,6 +16,7 @@ use crate::identity::Identity;
 use crate::linearize::Waiter;
 use crate::log::LogStore;
 use crate::peer::client::Client;
+use crate::peer::network::Heard;
 use crate::peer::server;
 use crate::propose::Proposal;
 use crate::snapshot::Snapshots;
@@ -81,8 +82,14 @@ pub(crate) struct Inner {
     pub lock: Mutex<Option<File>>,
     /// One change of the members at a time.
     pub changing: tokio::sync::Mutex<()>,
+    /// When each peer last answered this node as a leader.
+    pub heard: Heard,
     /// True once a peer has said that this member was removed.
     pub removed: watch::Receiver<bool>,
+    /// Whether it votes and appends: not before it is sure that it has never done so and forgotten it.
+    pub takes_part: watch::Sender<bool>,
+    /// Why it never will.
+    pub forgot: watch::Sender<Option<String>>,
 }
 
 impl Inner {
@@ -100,6 +107,11 @@ impl Inner {
 
     pub fn leads(&self) -> bool {
         self.leader.borrow().as_ref().is_some_and(|leader| leader.is_me)
+    }
+
+    /// Whether the disk is full, for the log or for the state.
+    pub fn no_space(&self) -> bool {
+        self.log.no_space() || self.state.no_space()
     }
 
     /// Proposes without waiting for the cluster to be formed.
@@ -204,7 +216,7 @@ impl Node {
             raft_index: metrics.last_log_index.unwrap_or(0),
             applied_index: *self.inner.applied.borrow(),
             etcd_index: self.read(|tx| meta::etcd_index(tx)).unwrap_or(0),
-            no_space: self.inner.log.no_space(),
+            no_space: self.inner.no_space(),
         }
     }
 
@@ -299,10 +311,12 @@ impl Node {
     }
 
     /// Waits until the node is of no use any more, and says why: Raft has stopped by itself because its storage failed (its
-    /// process had better be restarted), or the cluster has removed this member.
+    /// process had better be restarted), the cluster has removed this member, or it has been one before and lost its data.
     pub async fn failed(&self) -> String {
         let mut removed = self.inner.removed.clone();
+        let mut forgot = self.inner.forgot.subscribe();
         tokio::select! {
+            Ok(why) = forgot.wait_for(Option::is_some) => why.clone().unwrap_or_default(),
             Ok(_) = removed.wait_for(|removed| *removed) => {
                 "the member has been permanently removed from the cluster".to_owned()
             }

@@ -247,7 +247,7 @@ impl Inner {
                 return Err(Refusal::NotLeader);
             }
         }
-        if self.log.no_space() {
+        if self.no_space() {
             return Err(Refusal::Failed(ProposeError::NoSpace));
         }
         let answered = self

@@ -1,39 +1,32 @@
 //! Putting a node together from its data directory.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use bytes::Bytes;
 use openraft::SnapshotPolicy;
-use openraft::error::{InitializeError, RaftError};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::identity::{self, Identity};
+use crate::identity::{self, Established, Identity};
 use crate::log::LogStore;
 use crate::node::{Inner, Node};
 use crate::peer::client::Client;
-use crate::peer::network::Network;
-use crate::peer::wire;
+use crate::peer::network::{Heard, Network};
 use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state::{Machine, State};
-use crate::types::{Peer, Raft};
+use crate::types::Raft;
 use crate::world::World;
-use crate::{Config, StartError, duties, force, join, linearize, members, propose};
+use crate::{Config, StartError, duties, force, found, join, linearize, propose, voters};
 
 /// How many proposals may wait before further ones are held back.
 const WAITING: usize = 8192;
 /// How many batches a slow watcher may lag before it is told to read anew.
 const EVENTS: usize = 4096;
 
-/// How long a peer may take to say whether it knows this member.
-const KNOWN_WITHIN: Duration = Duration::from_secs(1);
-
 /// What lies in the data directory, open.
 struct Opened {
     lock: std::fs::File,
     identity: Identity,
+    joined: bool,
     log: LogStore,
     state: Arc<State>,
     snapshots: Arc<Snapshots>,
@@ -42,10 +35,10 @@ struct Opened {
 pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartError> {
     let raft_config = raft_config(&config, &world)?;
     let (opening, around) = (config.clone(), world.clone());
-    let learnt = if config.existing && !identity::has_data_on(&*world.disk, &config.data_dir) {
-        Some(join::learn(&config, &world).await?)
-    } else {
-        None
+    let has_data = identity::has_data_on(&*world.disk, &config.data_dir);
+    let learnt = match has_data || config.force_new_cluster {
+        true => None,
+        false => join::find(&config, &world).await?,
     };
     let opened = world
         .blocking(move || open(&around, &opening, learnt))
@@ -54,6 +47,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
     let Opened {
         lock,
         identity,
+        joined,
         log,
         state,
         snapshots,
@@ -68,7 +62,8 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         tell_applied,
     );
     let (client, removed) = Client::of_member(identity, config.peer_tls.clone(), &world);
-    let network = Network::new(client.clone());
+    let heard = Heard::default();
+    let network = Network::new(client.clone(), heard.clone());
     let raft = Raft::new(
         identity.member,
         Arc::new(raft_config),
@@ -78,11 +73,10 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
     )
     .await
     .map_err(|e| StartError::Raft(e.to_string()))?;
-    if let Err(error) = form(&config, identity.member, &client, &raft).await {
-        // The node does not come to be; what its shutdown says changes nothing.
-        let _ = raft.shutdown().await;
-        return Err(error);
-    }
+    let initialized = raft.is_initialized().await;
+    let initialized = initialized.map_err(|e| StartError::Raft(e.to_string()))?;
+    // Who has joined is told by the leader who the members are.
+    let takes_part = initialized || joined || config.existing;
     let (proposals, proposed) = mpsc::channel(WAITING);
     let (reads, asked) = mpsc::channel(WAITING);
     let inner = Arc::new(Inner {
@@ -103,22 +97,32 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         tasks: Mutex::new(JoinSet::new()),
         lock: Mutex::new(Some(lock)),
         changing: tokio::sync::Mutex::new(()),
+        heard,
         removed,
+        takes_part: watch::Sender::new(takes_part),
+        forgot: watch::Sender::new(None),
     });
     inner.spawn(duties::follow_leader(Arc::clone(&inner)));
     inner.spawn(propose::run(Arc::clone(&inner), proposed));
     inner.spawn(linearize::run(Arc::clone(&inner), asked));
+    if !takes_part {
+        inner.spawn(found::found(Arc::clone(&inner)));
+    }
     inner.spawn(duties::publish(Arc::clone(&inner)));
     inner.spawn(duties::expire_keys(Arc::clone(&inner)));
-    inner.spawn(members::promote(Arc::clone(&inner)));
+    inner.spawn(voters::keep(Arc::clone(&inner)));
     Ok(Node { inner })
 }
 
 /// Opens everything in the data directory, in the order in which one can be mended from the other.
 fn open(world: &World, config: &Config, learnt: Option<Identity>) -> Result<Opened, StartError> {
     let lock = identity::lock(&config.data_dir)?;
-    let (identity, is_new) = identity::establish(&*world.disk, config, learnt)?;
-    let known = if is_new { "new here" } else { "back" };
+    let Established {
+        identity,
+        new,
+        joined,
+    } = identity::establish(&*world.disk, config, learnt)?;
+    let known = if new { "new here" } else { "back" };
     tracing::info!(
         "member {:x} of cluster {:x}, {known}",
         identity.member,
@@ -149,6 +153,7 @@ fn open(world: &World, config: &Config, learnt: Option<Identity>) -> Result<Open
     Ok(Opened {
         lock,
         identity,
+        joined,
         log,
         state: Arc::new(state),
         snapshots: Arc::new(snapshots),
@@ -192,47 +197,4 @@ fn raft_config(config: &Config, world: &World) -> Result<openraft::Config, Start
     settings
         .validate()
         .map_err(|e| StartError::BadConfig(e.to_string()))
-}
-
-/// The first peer found that has seen this member before. One that cannot be reached says nothing: at the very beginning
-/// none can.
-async fn who_knows(config: &Config, member: u64, client: &Client) -> Option<String> {
-    let body = Bytes::from(wire::encode(&member).ok()?);
-    let mut asked = JoinSet::new();
-    for peer in identity::initial_members(config)
-        .into_iter()
-        .filter(|peer| peer.id != member)
-    {
-        let (client, body, urls) = (client.clone(), body.clone(), peer.peer_urls.join(","));
-        asked.spawn(async move {
-            let answer = client
-                .post(&urls, wire::path::KNOWN, body, KNOWN_WITHIN)
-                .await
-                .ok()?;
-            wire::decode(&answer).unwrap_or(false).then_some(urls)
-        });
-    }
-    asked.join_all().await.into_iter().flatten().next()
-}
-
-/// Forms the first cluster, if this node has not seen one yet. Every first member does so, with equal outcome.
-async fn form(config: &Config, member: u64, client: &Client, raft: &Raft) -> Result<(), StartError> {
-    let failed = |e: String| StartError::Raft(e);
-    if raft.is_initialized().await.map_err(|e| failed(e.to_string()))? {
-        return Ok(());
-    }
-    if let Some(peer) = who_knows(config, member, client).await {
-        return Err(StartError::Wiped { member, peer });
-    }
-    if config.existing {
-        return Ok(()); // The leader will tell it who the members are.
-    }
-    let members: BTreeMap<u64, Peer> = identity::initial_members(config)
-        .into_iter()
-        .map(|member| (member.id, Peer::voter(&member.peer_urls)))
-        .collect();
-    match raft.initialize(members).await {
-        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
-        Err(e) => Err(failed(e.to_string())),
-    }
 }

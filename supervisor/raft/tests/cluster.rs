@@ -322,29 +322,6 @@ async fn what_does_not_belong_together_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_lost_its_data_is_turned_away() {
-    let mut cluster = Cluster::started(3, |_| {}).await;
-    let wiped = cluster.follower().await;
-    let leader = cluster.leader().await;
-    until("all members have published themselves", || {
-        cluster
-            .node(leader)
-            .members()
-            .iter()
-            .all(|member| !member.name.is_empty())
-    })
-    .await;
-    cluster.stop(wiped).await;
-    std::fs::remove_dir_all(cluster.data_dir(wiped)).unwrap();
-    for _ in 0..2 {
-        let refused = cluster.start(wiped).await.unwrap_err();
-        assert!(matches!(refused, StartError::Wiped { .. }), "{refused}");
-    }
-    put(cluster.node(leader), "/k", "v").await;
-    cluster.stop_all().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_message_reaches_the_leader_from_any_node() {
     let mut cluster = Cluster::started(3, |_| {}).await;
     let follower = cluster.follower().await;

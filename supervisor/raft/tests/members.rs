@@ -3,7 +3,10 @@
 
 mod common;
 
-use common::{Cluster, put, put_stubbornly, until, value};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::{Cluster, put, put_stubbornly, set, until, value};
 use corten_raft::{MemberChange, MemberError, new_member_id};
 
 /// The id of the member at a place, once it runs.
@@ -133,4 +136,74 @@ async fn the_leader_can_be_removed_and_the_living_not_below_a_majority() {
     .await;
     put_stubbornly(&asks, "/one-left", "v").await;
     cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_members_come_and_go_and_no_acknowledged_write_is_lost() {
+    let mut cluster = Cluster::new(4, |_| {}).await;
+    cluster.start_of(0, 1).await;
+    put(cluster.node(0), "/first", "v").await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..8)
+        .map(|lane| {
+            let (node, stop) = (cluster.node(0).clone(), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                for n in 0.. {
+                    let key = format!("/load/{lane}/{n}");
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    if node.propose(set(&key, "v")).await.is_ok() {
+                        acknowledged.push(key);
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+
+    let second = add(&mut cluster, 1, false).await;
+    until("the second votes", || is_voter(&cluster, 0, second)).await;
+    let third = add(&mut cluster, 2, true).await;
+    let promote = MemberChange::Promote { id: third };
+    until_ok("the third can be promoted", async || {
+        cluster.node(0).change_members(promote.clone()).await
+    })
+    .await;
+    let moved = MemberChange::Update {
+        id: third,
+        peer_urls: vec![format!("http://localhost:{}", cluster.addresses[2].port())],
+    };
+    cluster.node(1).change_members(moved).await.unwrap();
+    let fourth = add(&mut cluster, 3, false).await;
+    until("the fourth votes", || is_voter(&cluster, 0, fourth)).await;
+    let remove = MemberChange::Remove { id: second };
+    cluster.node(0).change_members(remove).await.unwrap();
+    cluster.stop(1).await;
+
+    stop.store(true, Ordering::Relaxed);
+    let mut count = 0;
+    for writer in writers {
+        for key in writer.await.unwrap() {
+            count += 1;
+            until("every acknowledged write is on those who are left", || {
+                [0, 2, 3]
+                    .iter()
+                    .all(|at| value(cluster.node(*at), &key).is_some())
+            })
+            .await;
+        }
+    }
+    assert!(count > 100, "only {count} writes");
+    assert_eq!(cluster.node(0).members().len(), 3);
+    cluster.stop_all().await;
+}
+
+/// Tries until it works.
+async fn until_ok(what: &str, mut act: impl AsyncFnMut() -> Result<(), MemberError>) {
+    let deadline = tokio::time::Instant::now() + common::PATIENCE;
+    while let Err(why) = act().await {
+        assert!(tokio::time::Instant::now() < deadline, "{what}: {why}");
+    }
 }

@@ -21,6 +21,7 @@ pub mod memory;
 pub mod meta;
 pub mod tables;
 pub mod v2auth;
+pub mod voters;
 
 pub use command::{Command, Event, LogIndex, Outcome, Response, apply};
 pub use tables::StoreFault;

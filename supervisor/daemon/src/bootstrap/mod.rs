@@ -19,6 +19,8 @@ pub struct Founding {
     pub members: Vec<(String, String)>,
     /// The cluster's token.
     pub token: String,
+    /// They have founded it, and this machine joins them.
+    pub existing: bool,
 }
 
 /// Why the founding members are not known.
@@ -40,6 +42,7 @@ pub async fn find(etcd: &Etcd) -> Result<Founding, BootstrapError> {
     let given = Founding {
         members: etcd.initial_cluster.clone(),
         token: etcd.initial_cluster_token.clone(),
+        existing: etcd.existing,
     };
     if corten_raft::has_data(&etcd.data_dir) {
         return Ok(given);
@@ -47,10 +50,18 @@ pub async fn find(etcd: &Etcd) -> Result<Founding, BootstrapError> {
     match &etcd.discovery {
         None => Ok(given),
         // As in etcd, the URL is the token: ids differ from one discovered cluster to the next.
-        Some(Discovery::Url { url, proxy }) => Ok(Founding {
-            members: discovery::join(url, proxy.as_deref(), &etcd.name, &etcd.advertise_peer_urls).await?,
-            token: url.clone(),
-        }),
+        Some(Discovery::Url { url, proxy }) => {
+            let joined = discovery::join(url, proxy.as_deref(), &etcd.name, &etcd.advertise_peer_urls).await;
+            let full = joined == Err(DiscoveryError::Full) && etcd.stands_by_when_full;
+            Ok(Founding {
+                members: match full {
+                    true => discovery::look(url, proxy.as_deref()).await?,
+                    false => joined?,
+                },
+                token: url.clone(),
+                existing: full || etcd.existing,
+            })
+        }
         Some(Discovery::Srv { domain, name }) => {
             let found = srv::find(domain, name.as_deref(), &etcd.name, &etcd.advertise_peer_urls).await?;
             if !found.has_own {
@@ -58,7 +69,7 @@ pub async fn find(etcd: &Etcd) -> Result<Founding, BootstrapError> {
             }
             Ok(Founding {
                 members: found.members,
-                token: given.token,
+                ..given
             })
         }
     }

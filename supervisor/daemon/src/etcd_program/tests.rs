@@ -261,6 +261,16 @@ async fn members_find_each_other_through_another_store() {
         .unwrap();
     has(None, &client, "found", "yes").await;
     proxy.stop().await;
+    // What the supervisor does: it stands by in it.
+    let mut late = Seat::new(folder.path(), "late", "http", &[("DISCOVERY", &token)]).await;
+    late.settings.etcd.stands_by_when_full = true;
+    let client = late.client();
+    let late = late.start().await.unwrap();
+    has(None, &client, "found", "yes").await;
+    let members = stores[0].node.members();
+    let voters = members.iter().filter(|member| !member.learner).count();
+    assert_eq!((members.len(), voters), (4, 3));
+    stores.push(late);
 
     put(None, &service, "discovery/t2/_config/size", "2").await;
     let token = format!("{service}/v2/keys/discovery/t2");

@@ -45,9 +45,10 @@ impl Reader<'_> {
         let name = self.text("ETCD_NAME").unwrap_or("default").to_owned();
         let advertise_peer_urls = self.advertised("ETCD_INITIAL_ADVERTISE_PEER_URLS", defaults.peer_urls);
         let discovery = self.discovery();
+        let existing = self.existing();
         let initial_cluster = match discovery {
             Some(_) => Vec::new(),
-            None => self.initial_cluster(&name, &advertise_peer_urls),
+            None => self.initial_cluster(&name, &advertise_peer_urls, existing),
         };
         let (heartbeat_ms, election_ms) = self.timing();
         self.advertising_is_told();
@@ -74,7 +75,10 @@ impl Reader<'_> {
                 1,
                 "write the number of entries, at least 1",
             ),
-            existing: self.existing(),
+            existing,
+            stands_by_when_full: program == Program::Supervisor,
+            active_size: self.active_size(),
+            remove_delay: self.remove_delay(),
             force_new_cluster: self.boolean("ETCD_FORCE_NEW_CLUSTER"),
             limits: self.limits(),
             name,
@@ -216,8 +220,49 @@ impl Reader<'_> {
         })
     }
 
-    /// `name=url,name=url`: must name us, under the URLs we advertise.
-    fn initial_cluster(&mut self, name: &str, advertised: &[String]) -> Vec<(String, String)> {
+    /// etcd 0.4's setting of the same name; here 0 is no wish.
+    fn active_size(&mut self) -> Option<usize> {
+        const NAME: &str = "ETCD_CLUSTER_ACTIVE_SIZE";
+        const TODO: &str = "write 1, 3, 5 or 7, or 0 for as many as founded the cluster";
+        match self.number(NAME, 0, 0, TODO) {
+            0 => None,
+            size @ (1 | 3 | 5 | 7) => Some(size),
+            size => {
+                let why =
+                    format!("{size} voters bear no more losses than fewer do, or cost each write too much");
+                self.problem(NAME, why, TODO);
+                None
+            }
+        }
+    }
+
+    /// etcd 0.4's setting of the same name, in seconds, or as a duration.
+    fn remove_delay(&mut self) -> Option<Duration> {
+        const NAME: &str = "ETCD_CLUSTER_REMOVE_DELAY";
+        let Some(text) = self.text(NAME) else {
+            return Some(Duration::from_millis(corten_raft::REMOVE_DELAY_MS));
+        };
+        let parsed = match text.parse::<u32>() {
+            Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
+            Err(_) => duration::parse(text),
+        };
+        match parsed {
+            Ok(delay) => Some(delay).filter(|delay| !delay.is_zero()),
+            Err(error) => {
+                self.problem(NAME, error, "write seconds, or a duration like 5m; 0 for never");
+                None
+            }
+        }
+    }
+
+    /// `name=url,name=url`: must name us, under the URLs we advertise; or nobody of that name and address, if we shall
+    /// stand by in a cluster that runs.
+    fn initial_cluster(
+        &mut self,
+        name: &str,
+        advertised: &[String],
+        existing: bool,
+    ) -> Vec<(String, String)> {
         const VARIABLE: &str = "ETCD_INITIAL_CLUSTER";
         let Some(text) = self.text(VARIABLE) else {
             // Of the default URLs, the second is that of etcd 0.4, where nobody looks for a peer any more.
@@ -226,7 +271,9 @@ impl Reader<'_> {
             return urls.map(|url| (name.to_owned(), url.clone())).collect();
         };
         let members = self.members(VARIABLE, text);
+        let owner = members.values().flatten().find(|url| advertised.contains(url));
         match members.get(name) {
+            None if existing && owner.is_none() && !members.is_empty() => {}
             None => self.problem(
                 VARIABLE,
                 format!("this member's name {name:?} is not in it"),

@@ -67,8 +67,14 @@ pub struct Etcd {
     pub initial_cluster: Vec<(String, String)>,
     /// Where to ask for the founding members instead.
     pub discovery: Option<Discovery>,
-    /// The cluster runs already: this member joins it.
+    /// The cluster runs already: this member joins it, as a standby if the founding members do not name it.
     pub existing: bool,
+    /// Who finds the discovered cluster full joins it as a standby.
+    pub stands_by_when_full: bool,
+    /// How many members are to vote; as many as founded the cluster when absent.
+    pub active_size: Option<usize>,
+    /// How long a voter may be silent before a standby takes its place; for ever when absent.
+    pub remove_delay: Option<Duration>,
     /// The other members are lost: this one goes on alone.
     pub force_new_cluster: bool,
     /// Keeps two clusters with the same URLs apart.

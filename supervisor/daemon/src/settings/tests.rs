@@ -243,3 +243,42 @@ fn the_store_alone_has_etcds_own_defaults() {
     let wrong = understand_alone(&given(&[("ETCD_AUTO_COMPACTION_MODE", "x")])).unwrap_err();
     assert!(wrong.problems[0].contains("unknown auto-compaction-mode"));
 }
+
+#[test]
+fn voters_and_standbys() {
+    let standby = [
+        ("ETCD_NAME", "n9"),
+        ("ETCD_INITIAL_CLUSTER", "n1=http://10.0.0.1:2380"),
+        ("ETCD_INITIAL_ADVERTISE_PEER_URLS", "http://10.0.0.9:2380"),
+        ("ETCD_INITIAL_CLUSTER_STATE", "existing"),
+        ("ETCD_CLUSTER_ACTIVE_SIZE", "5"),
+        ("ETCD_CLUSTER_REMOVE_DELAY", "90"),
+    ];
+    let etcd = read(&standby).unwrap().settings.etcd;
+    assert_eq!((etcd.existing, etcd.active_size), (true, Some(5)));
+    assert_eq!(etcd.remove_delay, Some(Duration::from_secs(90)));
+    assert_eq!(
+        etcd.initial_cluster,
+        [("n1".to_owned(), "http://10.0.0.1:2380".to_owned())]
+    );
+
+    let delay = |text: &str| read(&[("ETCD_CLUSTER_REMOVE_DELAY", text)]);
+    assert_eq!(delay("0").unwrap().settings.etcd.remove_delay, None);
+    let minutes = delay("10m").unwrap().settings.etcd.remove_delay;
+    assert_eq!(minutes, Some(Duration::from_secs(600)));
+    let default = read(&[]).unwrap().settings.etcd;
+    assert_eq!(
+        (default.active_size, default.remove_delay),
+        (None, Some(Duration::from_secs(300)))
+    );
+    assert!(delay("soon").is_err());
+    assert!(read(&[("ETCD_CLUSTER_ACTIVE_SIZE", "4")]).is_err());
+
+    // One that stands there under another name, or is to found the cluster, is a mistake.
+    let mut other = standby;
+    other[2].1 = "http://10.0.0.1:2380";
+    assert!(read(&other).unwrap_err().to_string().contains("is not in it"));
+    other = standby;
+    other[3].1 = "new";
+    assert!(read(&other).unwrap_err().to_string().contains("is not in it"));
+}

@@ -62,6 +62,8 @@ pub const KNOWN: &[(&str, Treatment)] = &[
     ("ETCD_CLIENT_CERT_ALLOWED_HOSTNAME", Taken),
     ("ETCD_CLIENT_CERT_AUTH", Taken),
     ("ETCD_CLIENT_CRL_FILE", Taken),
+    ("ETCD_CLUSTER_ACTIVE_SIZE", Taken),
+    ("ETCD_CLUSTER_REMOVE_DELAY", Taken),
     (
         "ETCD_CONFIG_FILE",
         TakenAlone(&Ignored("the supervisor is configured by variables only")),
@@ -76,7 +78,7 @@ pub const KNOWN: &[(&str, Treatment)] = &[
     (
         "ETCD_DISCOVERY_FALLBACK",
         TakenAlone(&Ignored(
-            "there is no proxy mode here: a full cluster ends the start",
+            "there is no proxy mode here: a machine that finds the cluster full stands by in it",
         )),
     ),
     ("ETCD_DISCOVERY_PROXY", Taken),

@@ -10,7 +10,7 @@ use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::watch;
 
-use super::wire::{CLUSTER_HEADER, LONGEST_BODY, MEMBER_HEADER};
+use super::wire::{CLUSTER_HEADER, LONGEST_BODY, MEMBER_HEADER, TARGET_HEADER};
 use crate::identity::Identity;
 use crate::tls::{ClientTls, Connector};
 use crate::world::{Simulated, World};
@@ -70,9 +70,9 @@ pub enum AskError {
 }
 
 impl Client {
-    /// A client of nobody in particular, for a node that asks which cluster it is to join.
-    pub(crate) fn of_stranger(tls: Option<ClientTls>, world: &World) -> Client {
-        Client::new(0, None, tls, world)
+    /// A client of no member yet, for a node that asks about a cluster, or which one it is to join (0).
+    pub(crate) fn of_stranger(cluster: u64, tls: Option<ClientTls>, world: &World) -> Client {
+        Client::new(cluster, None, tls, world)
     }
 
     /// A member's client, and whether a peer has said that the member was removed. Peers with `https` URLs need `tls`.
@@ -115,13 +115,28 @@ impl Client {
         body: Bytes,
         timeout: Duration,
     ) -> Result<Bytes, AskError> {
+        self.post_to(None, urls, path, body, timeout).await
+    }
+
+    /// The same, for one member only: whoever else lives there now refuses it.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn post_to(
+        &self,
+        target: Option<u64>,
+        urls: &str,
+        path: &str,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, AskError> {
         let mut last = AskError::Unreachable {
             url: urls.to_owned(),
             cause: "it has no URL".to_owned(),
         };
         for base in urls.split(',').filter(|base| !base.is_empty()) {
             let url = format!("{}{path}", base.trim_end_matches('/'));
-            match tokio::time::timeout(timeout, self.ask(Method::POST, &url, body.clone())).await {
+            match tokio::time::timeout(timeout, self.ask(Method::POST, &url, target, body.clone())).await {
                 Ok(Err(e @ AskError::Unreachable { .. })) => last = e,
                 Ok(answer) => return answer.map(|(_, body)| body),
                 Err(_) => {
@@ -146,7 +161,7 @@ impl Client {
         timeout: Duration,
     ) -> Result<(HeaderMap, Bytes), AskError> {
         let url = format!("{}{path}", base.trim_end_matches('/'));
-        match tokio::time::timeout(timeout, self.ask(Method::GET, &url, Bytes::new())).await {
+        match tokio::time::timeout(timeout, self.ask(Method::GET, &url, None, Bytes::new())).await {
             Ok(answer) => answer,
             Err(_) => Err(AskError::Broken {
                 url,
@@ -155,7 +170,13 @@ impl Client {
         }
     }
 
-    async fn ask(&self, method: Method, url: &str, body: Bytes) -> Result<(HeaderMap, Bytes), AskError> {
+    async fn ask(
+        &self,
+        method: Method,
+        url: &str,
+        target: Option<u64>,
+        body: Bytes,
+    ) -> Result<(HeaderMap, Bytes), AskError> {
         let broken = |cause: String| AskError::Broken {
             url: url.to_owned(),
             cause,
@@ -163,6 +184,9 @@ impl Client {
         let mut request = Request::builder();
         if let Some(member) = self.member {
             request = request.header(MEMBER_HEADER, format!("{member:x}"));
+        }
+        if let Some(target) = target {
+            request = request.header(TARGET_HEADER, format!("{target:x}"));
         }
         let request = request
             .method(method)

@@ -4,7 +4,7 @@
 //! machine every attempt could so end just before its answer; the request therefore runs on by itself to its own, longer
 //! end, and the next attempt finds the entries already written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use openraft::raft::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::client::{AskError, Client};
 use super::wire::{self, path};
@@ -35,10 +36,28 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct Network {
     client: Client,
     silent: Silent,
+    heard: Heard,
 }
 
 /// Who left the last message unanswered, so that a change of that is said once.
 type Silent = Arc<Mutex<BTreeSet<u64>>>;
+
+/// When each peer last answered a message of a leader's.
+#[derive(Clone, Default)]
+pub struct Heard(Arc<Mutex<BTreeMap<u64, Instant>>>);
+
+impl Heard {
+    fn note(&self, peer: u64) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.insert(peer, Instant::now());
+    }
+
+    /// When `peer` last answered.
+    pub fn last(&self, peer: u64) -> Option<Instant> {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.get(&peer).copied()
+    }
+}
 
 /// The connection to one peer.
 pub struct Connection {
@@ -46,6 +65,7 @@ pub struct Connection {
     target: u64,
     urls: String,
     silent: Silent,
+    heard: Heard,
     /// Messages that still run although openraft has given them up.
     under_way: Arc<Semaphore>,
 }
@@ -53,11 +73,12 @@ pub struct Connection {
 type Failure<E> = RPCError<u64, Peer, RaftError<u64, E>>;
 
 impl Network {
-    /// A network over `client`.
-    pub fn new(client: Client) -> Network {
+    /// A network over `client`, which notes in `heard` who answers.
+    pub fn new(client: Client, heard: Heard) -> Network {
         Network {
             client,
             silent: Silent::default(),
+            heard,
         }
     }
 }
@@ -71,6 +92,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             target,
             urls: node.addr.clone(),
             silent: Arc::clone(&self.silent),
+            heard: self.heard.clone(),
             under_way: Arc::new(Semaphore::new(UNDER_WAY)),
         }
     }
@@ -86,7 +108,7 @@ impl Connection {
     {
         let odd = |cause: String| RPCError::Network(NetworkError::new(&AnyError::error(cause)));
         let body = Bytes::from(wire::encode(message).map_err(odd)?);
-        let (client, urls) = (self.client.clone(), self.urls.clone());
+        let (client, urls, target) = (self.client.clone(), self.urls.clone(), self.target);
         // Each holds its body: a peer that hangs must not cost more than these.
         let Ok(place) = Arc::clone(&self.under_way).try_acquire_owned() else {
             let busy = AnyError::error(format!("{UNDER_WAY} messages to {urls} wait for an answer"));
@@ -94,7 +116,7 @@ impl Connection {
         };
         let running = tokio::spawn(async move {
             let _place = place;
-            client.post(&urls, path, body, timeout).await
+            client.post_to(Some(target), &urls, path, body, timeout).await
         });
         let answered = running
             .await
@@ -113,6 +135,9 @@ impl Connection {
 impl Connection {
     /// Says when the peer stops answering and when it answers again.
     fn note<E: std::error::Error>(&self, failure: Option<&Failure<E>>) {
+        if failure.is_none() {
+            self.heard.note(self.target);
+        }
         let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
         match failure {
             Some(failure) if silent.insert(self.target) => {
@@ -140,7 +165,9 @@ impl RaftNetwork<TypeConfig> for Connection {
         rpc: InstallSnapshotRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<InstallSnapshotResponse<u64>, Failure<InstallSnapshotError>> {
-        self.ask(path::SNAPSHOT, &rpc, option.hard_ttl()).await
+        let answer = self.ask(path::SNAPSHOT, &rpc, option.hard_ttl()).await;
+        self.note(answer.as_ref().err());
+        answer
     }
 
     async fn vote(

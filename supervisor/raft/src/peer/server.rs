@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use corten_store::member;
 use serde::Serialize;
 
-use super::wire::{self, CLUSTER_HEADER, MEMBER_HEADER, path};
+use super::wire::{self, CLUSTER_HEADER, MEMBER_HEADER, TARGET_HEADER, path};
 use crate::join;
 use crate::node::Inner;
 use crate::types::Batch;
@@ -34,7 +34,7 @@ pub(crate) fn router(node: Arc<Inner>) -> Router {
         .with_state(node)
 }
 
-/// Lets only members of this cluster through.
+/// Lets only members of this cluster through, with messages for this one, and Raft's only once it takes part.
 async fn same_cluster(State(node): State<Arc<Inner>>, request: Request, next: Next) -> Response {
     let ours = format!("{:x}", node.identity.cluster);
     let theirs = request
@@ -47,10 +47,22 @@ async fn same_cluster(State(node): State<Arc<Inner>>, request: Request, next: Ne
         tracing::warn!(%theirs, %ours, "a peer of another cluster was refused: check the peer URLs");
         return (StatusCode::PRECONDITION_FAILED, told).into_response();
     }
-    let sender = request
-        .headers()
-        .get(MEMBER_HEADER)
-        .and_then(|value| u64::from_str_radix(value.to_str().ok()?, 16).ok());
+    let headers = request.headers();
+    let id = |header| u64::from_str_radix(headers.get(header)?.to_str().ok()?, 16).ok();
+    let (target, sender) = (id(TARGET_HEADER), id(MEMBER_HEADER));
+    let raft = [path::APPEND, path::VOTE, path::SNAPSHOT];
+    if raft.contains(&request.uri().path()) && !*node.takes_part.borrow() {
+        let told = "this member does not take part yet\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, told).into_response();
+    }
+    let me = node.identity.member;
+    if target.is_some_and(|target| target != me) {
+        return (
+            StatusCode::MISDIRECTED_REQUEST,
+            format!("this is member {me:x}\n"),
+        )
+            .into_response();
+    }
     if let Some(sender) = sender
         && node.has_removed(sender)
     {
@@ -103,14 +115,17 @@ async fn propose(State(node): State<Arc<Inner>>, body: Bytes) -> Response {
     answer(&node.propose_as_leader(batch).await)
 }
 
-/// Whether a member has published itself, which it does once it has taken part.
+/// Whether a member has published itself, which it does once it has taken part, or was removed.
 async fn known(State(node): State<Arc<Inner>>, body: Bytes) -> Response {
     let member: u64 = match wire::decode(&body) {
         Ok(member) => member,
         Err(cause) => return bad_request(cause),
     };
-    match node.state.read(|tx| member::members(tx)) {
-        Ok(members) => answer(&members.iter().any(|published| published.id == member)),
+    let known = node
+        .state
+        .read(|tx| Ok(member::member(tx, member)?.is_some() || member::is_removed(tx, member)?));
+    match known {
+        Ok(known) => answer(&known),
         Err(fault) => (StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()).into_response(),
     }
 }

@@ -29,6 +29,10 @@ pub mod path {
 /// The header naming the sending member, lower-case hexadecimal; a node without an identity yet sends none.
 pub const MEMBER_HEADER: &str = "x-corten-member";
 
+/// The header naming the member a message is for, lower-case hexadecimal. Where one member was reached another may live by
+/// now, whose word must not be taken for the former's.
+pub const TARGET_HEADER: &str = "x-corten-target";
+
 /// The longest body a peer accepts, in bytes: entries of a few MiB, twice over.
 pub const LONGEST_BODY: usize = 64 << 20;
 

@@ -2,6 +2,7 @@
 //! watchers told after the commit.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use corten_store::{StoreFault, apply};
@@ -129,12 +130,17 @@ impl RaftStateMachine<TypeConfig> for Machine {
         loop {
             match self.state.write(|tx| apply_all(tx, &entries)) {
                 Ok(done) => {
+                    if self.state.no_space.swap(false, Ordering::Relaxed) {
+                        tracing::info!("there is room for the state again: writes go on");
+                    }
                     self.tell(done.batch);
                     return Ok(done.replies);
                 }
                 // Committed entries must be applied: with the disk full there is nothing to do but wait. Reads go on.
                 Err(StoreFault::NoSpace(cause)) => {
-                    tracing::error!(%cause, "no space left for the state: writes wait until there is room");
+                    if !self.state.no_space.swap(true, Ordering::Relaxed) {
+                        tracing::error!(%cause, "no space left for the state: writes wait until there is room");
+                    }
                     tokio::time::sleep(FULL_DISK_PAUSE).await;
                 }
                 Err(fault) => return Err(failed(last, &fault)),

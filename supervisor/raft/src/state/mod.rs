@@ -18,6 +18,7 @@ pub use machine::Machine;
 pub use tx::ReadTx;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub struct State {
     opened: RwLock<Option<Arc<Opened>>>,
     mark: PathBuf,
     world: World,
+    /// Set while there is no room for what is to be applied.
+    no_space: AtomicBool,
 }
 
 /// What Raft must know of the tables.
@@ -101,6 +104,7 @@ impl State {
                 opened: RwLock::new(Some(opened)),
                 mark,
                 world: world.clone(),
+                no_space: AtomicBool::new(false),
             },
             trusted,
         ))
@@ -111,6 +115,11 @@ impl State {
         opened
             .clone()
             .ok_or_else(|| StoreFault::Backend("the node has stopped".to_owned()))
+    }
+
+    /// Whether the disk is full, so that what is committed waits to be applied.
+    pub fn no_space(&self) -> bool {
+        self.no_space.load(Ordering::Relaxed)
     }
 
     /// Runs `f` on a consistent view.

@@ -1,6 +1,7 @@
 //! A cluster of nodes in one process, over loopback.
 #![allow(clippy::unwrap_used, dead_code)]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub struct Cluster {
     pub nodes: Vec<Option<Node>>,
     servers: Vec<Option<JoinHandle<()>>>,
     adjust: fn(&mut Config),
+    /// Data directories that lie elsewhere.
+    places: BTreeMap<usize, PathBuf>,
 }
 
 impl Cluster {
@@ -42,6 +45,7 @@ impl Cluster {
             nodes: (0..size).map(none).collect(),
             servers: (0..size).map(|_| None).collect(),
             adjust,
+            places: BTreeMap::new(),
         }
     }
 
@@ -55,7 +59,13 @@ impl Cluster {
     }
 
     pub fn data_dir(&self, at: usize) -> PathBuf {
-        self.dir.path().join(format!("n{at}"))
+        let here = || self.dir.path().join(format!("n{at}"));
+        self.places.get(&at).cloned().unwrap_or_else(here)
+    }
+
+    /// Puts a member's data directory elsewhere, before it is started.
+    pub fn place(&mut self, at: usize, data_dir: PathBuf) {
+        self.places.insert(at, data_dir);
     }
 
     pub fn config(&self, at: usize) -> Config {
@@ -89,6 +99,27 @@ impl Cluster {
         config.initial_cluster.truncate(at + 1);
         config.existing = true;
         self.start_with(at, config).await.unwrap();
+    }
+
+    /// Starts a machine that founds nothing: it asks the first `founders` to take it in.
+    pub async fn stand_by(&mut self, at: usize, founders: usize) {
+        let mut config = self.config(at);
+        config.initial_cluster.truncate(founders);
+        config.advertise_peer_urls = vec![format!("http://{}", self.addresses[at])];
+        config.existing = true;
+        self.start_with(at, config).await.unwrap();
+    }
+
+    /// The ids of those who vote, by one node's knowledge.
+    pub fn voters(&self, by: usize) -> Vec<u64> {
+        let members = self.node(by).members();
+        let voters = members.into_iter().filter(|member| !member.learner);
+        voters.map(|member| member.id).collect()
+    }
+
+    /// The id of the member at a place, while it runs.
+    pub fn id(&self, at: usize) -> u64 {
+        self.node(at).status().member_id
     }
 
     async fn start_with(&mut self, at: usize, config: Config) -> Result<(), StartError> {

@@ -1,0 +1,150 @@
+//! A full disk: writes are refused, reads go on, and all is well again by itself once there is room.
+//!
+//! Each test starts itself again in a user and mount namespace of its own, where the first member's disk is a tmpfs of a few
+//! MiB. Where such namespaces are not permitted it is skipped, and says so.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Cluster, put_stubbornly, set, until, value};
+use corten_raft::{Config, Node, ProposeError};
+
+/// Set in the process inside: where the small disk is.
+const SMALL: &str = "CORTEN_RAFT_TEST_SMALL_DISK";
+/// The small disk's size.
+const MIB: u64 = 12;
+
+/// Inside: where the small disk is. Outside: runs the test `name` inside, and gives nothing.
+fn small_disk(name: &str) -> Option<PathBuf> {
+    if let Some(inside) = std::env::var_os(SMALL) {
+        return Some(inside.into());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let spaced = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+        command.arg("sh").arg(folder.path()).env(SMALL, folder.path());
+        command
+    };
+    let mount = format!("mount -t tmpfs -o size={MIB}m tmpfs \"$1\"");
+    let permitted = spaced(&mount).output().is_ok_and(|done| done.status.success());
+    if !permitted {
+        eprintln!(
+            "SKIPPED {name}: this machine permits no user and mount namespaces (unshare --user --mount)"
+        );
+        return None;
+    }
+    let mut inside = spaced(&format!("{mount} && shift && exec \"$@\""));
+    inside.arg(std::env::current_exe().unwrap());
+    let done = inside.args([name, "--exact", "--nocapture"]).status().unwrap();
+    assert!(done.success(), "the test failed inside");
+    None
+}
+
+fn adjust(config: &mut Config) {
+    (config.snapshot_count, config.keep_entries, config.segment_bytes) = (200, 50, 256 << 10);
+}
+
+/// Takes all the room there is.
+fn fill(disk: &Path) -> PathBuf {
+    use std::io::Write;
+    let path = disk.join("filler");
+    let mut file = std::fs::File::create(&path).unwrap();
+    while file.write_all(&[1; 4096]).is_ok() {}
+    path
+}
+
+/// Writes until the disk is found full; gives how many were acknowledged.
+async fn write_until_refused(node: &Node, from: u64) -> u64 {
+    let text = "x".repeat(20_000);
+    for n in from.. {
+        match node.propose(set(&format!("/k/{n}"), &text)).await {
+            Ok(_) => {}
+            // The first one is on its way when the disk turns out to be full; from then on each is told.
+            Err(ProposeError::NoSpace | ProposeError::Timeout) => {
+                until("the disk is known to be full", || node.status().no_space).await;
+                let refused = node.propose(set("/more", "v")).await;
+                assert_eq!(refused, Err(ProposeError::NoSpace));
+                return n;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    unreachable!()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_node_refuses_writes_reads_on_and_recovers() {
+    let Some(disk) = small_disk("a_single_node_refuses_writes_reads_on_and_recovers") else {
+        return;
+    };
+    let mut cluster = Cluster::new(1, adjust).await;
+    cluster.place(0, disk.join("n0"));
+    cluster.start(0).await.unwrap();
+    put_stubbornly(cluster.node(0), "/first", "v").await;
+    let filler = fill(&disk);
+    let acknowledged = write_until_refused(cluster.node(0), 0).await;
+    assert_eq!(value(cluster.node(0), "/first").as_deref(), Some("v"));
+
+    std::fs::remove_file(&filler).unwrap();
+    until("it has seen that there is room", || {
+        !cluster.node(0).status().no_space
+    })
+    .await;
+    put_stubbornly(cluster.node(0), "/after", "v").await;
+
+    // Stopped while it is full, it starts and reads; and nothing acknowledged is lost.
+    let filler = fill(&disk);
+    let more = write_until_refused(cluster.node(0), acknowledged + 1).await;
+    cluster.stop(0).await;
+    std::fs::remove_file(&filler).unwrap();
+    cluster.start(0).await.unwrap();
+    put_stubbornly(cluster.node(0), "/last", "v").await;
+    for n in (0..acknowledged).chain(acknowledged + 1..more) {
+        assert!(
+            value(cluster.node(0), &format!("/k/{n}")).is_some(),
+            "/k/{n} was acknowledged"
+        );
+    }
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_leader_gives_way_and_the_cluster_writes_on() {
+    let Some(disk) = small_disk("a_full_leader_gives_way_and_the_cluster_writes_on") else {
+        return;
+    };
+    let mut cluster = Cluster::new(3, adjust).await;
+    cluster.place(0, disk.join("n0"));
+    for at in 0..3 {
+        cluster.start(at).await.unwrap();
+    }
+    put_stubbornly(cluster.node(1), "/first", "v").await;
+    // The one with the small disk shall lead.
+    loop {
+        let leader = cluster.leader().await;
+        if leader == 0 {
+            break;
+        }
+        cluster.stop(leader).await;
+        put_stubbornly(cluster.node(0), "/elected", "v").await;
+        cluster.start(leader).await.unwrap();
+        put_stubbornly(cluster.node(leader), "/back", "v").await;
+    }
+    let filler = fill(&disk);
+    let text = "x".repeat(20_000);
+    for n in 0..200 {
+        put_stubbornly(cluster.node(1), &format!("/k/{n}"), &text).await;
+    }
+    let leader = cluster.node(1).status().leader_id;
+    assert_ne!(leader, cluster.id(0), "another one leads");
+    assert!(value(cluster.node(0), "/first").is_some(), "it reads on");
+
+    std::fs::remove_file(&filler).unwrap();
+    until("it follows again", || value(cluster.node(0), "/k/199").is_some()).await;
+    put_stubbornly(cluster.node(0), "/last", "v").await;
+    cluster.stop_all().await;
+}
