@@ -16,6 +16,7 @@ pub mod identity;
 pub mod journal;
 pub mod listeners;
 pub mod member;
+pub mod metrics;
 pub mod notify;
 pub mod pulse;
 pub mod run;

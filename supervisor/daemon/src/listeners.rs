@@ -15,6 +15,8 @@ pub struct Listeners {
     pub clients: Vec<Socket>,
     /// The peers.
     pub peers: Vec<Socket>,
+    /// /metrics and /health alone.
+    pub metrics: Vec<Socket>,
     /// fleet's API; none for the store alone.
     pub fleet: Vec<FleetListener>,
 }
@@ -56,17 +58,20 @@ impl Listeners {
             "peer",
             tls::PEER_PROTOCOLS,
         )?;
+        let for_clients = [&etcd.listen_client[..], &etcd.listen_metrics[..]].concat();
         let client_tls = acceptor(
             etcd,
-            &etcd.listen_client,
+            &for_clients,
             &etcd.client_tls,
             "client",
             tls::CLIENT_PROTOCOLS,
         )?;
         let (peers, clients) = ("ETCD_LISTEN_PEER_URLS", "ETCD_LISTEN_CLIENT_URLS");
+        let metrics = "ETCD_LISTEN_METRICS_URLS";
         Ok(Listeners {
             peers: bind(&etcd.listen_peer, peer_tls.as_ref(), "peers", peers).await?,
             clients: bind(&etcd.listen_client, client_tls.as_ref(), "clients", clients).await?,
+            metrics: bind(&etcd.listen_metrics, client_tls.as_ref(), "metrics", metrics).await?,
             fleet: Vec::new(),
         })
     }

@@ -14,6 +14,7 @@ use crate::etcd::v3::lessor::{self, Lessor, Renewal};
 use crate::etcd::v3::{self, V3};
 use crate::http::{Socket, serve};
 use crate::listeners::hosts;
+use crate::metrics::{self, Metrics};
 use crate::pulse::Pulses;
 use crate::settings::Etcd;
 use crate::stop::{Stop, Stopper};
@@ -60,9 +61,6 @@ impl Member {
     /// See [`StartError`].
     pub async fn start(etcd: &Etcd) -> Result<Member, StartError> {
         let founding = bootstrap::find(etcd).await?;
-        let node = Node::start(config(etcd, founding)?).await?;
-        let hub = Hub::default();
-        let face = etcd::Face::new(node.clone(), hub.clone());
         let api = |error: &dyn std::fmt::Display| StartError::Api(error.to_string());
         let (watches, feed) = v3::watch::hub::Hub::begin(&node).map_err(|e| api(&e))?;
         let (lessor, renewals) = Lessor::new(node.clone(), etcd.election_ms);
@@ -83,6 +81,11 @@ impl Member {
     /// The clients' routes.
     pub fn clients(&self) -> Router {
         self.clients.clone()
+    }
+
+    /// /metrics and /health alone.
+    pub fn figures(&self) -> Router {
+        metrics::router(self.face.clone())
     }
 
     /// The peers' routes.
@@ -157,5 +160,6 @@ fn config(etcd: &Etcd, founding: Founding) -> Result<Config, TlsError> {
     config.heartbeat_ms = etcd.heartbeat_ms;
     config.election_ms = etcd.election_ms;
     config.snapshot_count = etcd.snapshot_count;
+    config.slow_request_ms = u64::try_from(etcd.slow_request.as_millis()).unwrap_or(u64::MAX);
     Ok(config)
 }

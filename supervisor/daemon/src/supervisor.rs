@@ -102,6 +102,7 @@ impl Supervisor {
         let api = fleet::Api::new(node.clone(), settings.fleet.token_limit);
         let peers = store.peers().merge(heartbeat::router(register));
         member::serve_on(&mut tasks, listeners.clients, &store.clients(), &stop);
+        member::serve_on(&mut tasks, listeners.metrics, &store.figures(), &stop);
         member::serve_on(&mut tasks, listeners.peers, &peers, &stop);
         serve_fleet(&mut tasks, listeners.fleet, fleet::router(api), &stop);
         store.run(&mut tasks, &pulses, &stop);

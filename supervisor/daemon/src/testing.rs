@@ -35,10 +35,16 @@ pub struct Machine {
 
 /// `count` machines that form a cluster, with this TTL; returns once all are registered.
 pub async fn cluster(count: usize, ttl: Duration) -> Vec<Machine> {
+    cluster_with(count, ttl, |_| {}).await
+}
+
+/// The same with other settings of the store.
+pub async fn cluster_with(count: usize, ttl: Duration, adjust: impl Fn(&mut Etcd)) -> Vec<Machine> {
     let mut sockets = Vec::new();
     for _ in 0..count {
         let listeners = Listeners {
             clients: vec![listen("127.0.0.1:0").await.into()],
+            metrics: Vec::new(),
             peers: vec![listen("127.0.0.1:0").await.into()],
             fleet: vec![FleetListener::Tcp(listen("127.0.0.1:0").await)],
         };
@@ -56,7 +62,8 @@ pub async fn cluster(count: usize, ttl: Duration) -> Vec<Machine> {
         .collect();
     let mut machines = Vec::new();
     for (at, listeners) in sockets.into_iter().enumerate() {
-        let machine = Machine::new(at, &listeners, &initial, ttl);
+        let mut machine = Machine::new(at, &listeners, &initial, ttl);
+        adjust(&mut machine.settings.etcd);
         machines.push(machine.start(listeners).await);
     }
     for machine in &machines {
@@ -143,6 +150,7 @@ impl Machine {
         let [clients, peers, fleet] = self.sockets.map(|address| address.to_string());
         let listeners = Listeners {
             clients: vec![listen(&clients).await.into()],
+            metrics: Vec::new(),
             peers: vec![listen(&peers).await.into()],
             fleet: vec![FleetListener::Tcp(listen(&fleet).await)],
         };

@@ -15,6 +15,7 @@ use crate::stop::Stop;
 pub async fn run(node: Node, hub: Hub, face: Face, pulse: Pulse, mut stop: Stop) {
     let mut events = node.events();
     let mut leader = node.leader();
+    leader.mark_changed(); // the present one counts, too
     loop {
         pulse.beat();
         tokio::select! {

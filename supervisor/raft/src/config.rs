@@ -1,9 +1,11 @@
 //! How a node is started.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::observe::{Observer, Unobserved};
 use crate::tls::ClientTls;
 
 /// A reboot, with a server's firmware and the check of a large disk, is over by then, and places no second copy of the log
@@ -51,6 +53,10 @@ pub struct Config {
     pub cluster_version: String,
     /// How large the state may grow, in bytes: address space, not memory or disk.
     pub state_limit_bytes: u64,
+    /// A request that takes longer gets a line in the log, in ms.
+    pub slow_request_ms: u64,
+    /// Who is told how the work goes.
+    pub observer: Arc<dyn Observer>,
 }
 
 impl Config {
@@ -75,6 +81,8 @@ impl Config {
             segment_bytes: 16 << 20,
             cluster_version: "3.4.0".to_owned(),
             state_limit_bytes: 64 << 30,
+            slow_request_ms: 100,
+            observer: Arc::new(Unobserved),
         }
     }
 
@@ -125,6 +133,8 @@ pub struct Status {
     pub raft_index: u64,
     /// The last log entry in this node's state.
     pub applied_index: u64,
+    /// The last log entry this node knows to be committed.
+    pub committed_index: u64,
     /// The v2 store's index.
     pub etcd_index: u64,
     /// Whether the disk is full: reads go on, writes are refused.

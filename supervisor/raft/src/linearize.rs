@@ -31,10 +31,10 @@ pub(crate) async fn run(inner: Arc<Inner>, mut queue: mpsc::Receiver<Waiter>) {
         }
         let deadline = Instant::now() + inner.request_timeout();
         let index = read_index(&inner, deadline).await;
-        let node = Arc::clone(&inner);
+        let (node, confirmed) = (Arc::clone(&inner), Instant::now());
         inner.spawn(async move {
             let result = match index {
-                Ok(index) => caught_up(&node, index, deadline).await,
+                Ok(index) => caught_up(&node, index, deadline).await.map(|()| confirmed),
                 Err(e) => Err(e),
             };
             for waiter in waiters {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use corten_store::tables::Table;
 use corten_store::{Command, Event, Response, StoreFault, member, meta};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -15,10 +16,12 @@ use tokio::time::Instant;
 use crate::identity::Identity;
 use crate::linearize::Waiter;
 use crate::log::LogStore;
+use crate::observe::{Observation, Sight, Spent};
 use crate::peer::client::Client;
 use crate::peer::network::Heard;
 use crate::peer::server;
 use crate::propose::Proposal;
+use crate::slow::Slow;
 use crate::snapshot::Snapshots;
 use crate::state::{ReadTx, State};
 use crate::types::Raft;
@@ -39,6 +42,8 @@ pub struct Applied {
     pub raft_index: u64,
     /// The term it was committed in.
     pub term: u64,
+    /// Where its time went.
+    pub spent: Spent,
 }
 
 /// What a batch of log entries changed, in log order, with the v2 index after it. Sent after its commit: a reader woken
@@ -130,6 +135,36 @@ impl Inner {
     }
 }
 
+/// A proposal somebody waits for; dropped without an end, nobody does any more.
+struct UnderWay<'s> {
+    sight: &'s Sight,
+    begun: Instant,
+    done: bool,
+}
+
+impl<'s> UnderWay<'s> {
+    fn begin(sight: &'s Sight, begun: Instant) -> UnderWay<'s> {
+        sight.see(Observation::ProposalBegan);
+        UnderWay {
+            sight,
+            begun,
+            done: false,
+        }
+    }
+
+    fn end(mut self, done: bool) -> Duration {
+        self.done = done;
+        self.begun.elapsed()
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let (took, done) = (self.begun.elapsed(), self.done);
+        self.sight.see(Observation::ProposalEnded { took, done });
+    }
+}
+
 impl Node {
     /// Starts a node: forms the initial cluster with an empty data directory, else carries on with what it holds.
     ///
@@ -161,7 +196,22 @@ impl Node {
     /// # Errors
     /// See [`ProposeError`], which says whether the command may still take effect.
     pub async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
-        let deadline = Instant::now() + self.inner.request_timeout();
+        let begun = Instant::now();
+        let under_way = UnderWay::begin(&self.inner.sight, begun);
+        let result = self
+            .propose_once_formed(&command, begun + self.inner.request_timeout())
+            .await;
+        let took = under_way.end(result.is_ok());
+        let went = result.as_ref().map(|applied| applied.spent);
+        self.inner.slow.proposal(&command, took, went);
+        result
+    }
+
+    async fn propose_once_formed(
+        &self,
+        command: &Command,
+        deadline: Instant,
+    ) -> Result<Applied, ProposeError> {
         if !*self.inner.formed.borrow() {
             let mut formed = self.inner.formed.subscribe();
             let waited = tokio::time::timeout_at(deadline, formed.wait_for(|formed| *formed)).await;
@@ -169,7 +219,7 @@ impl Node {
                 .map_err(|_| ProposeError::NoLeader)?
                 .map_err(|e| ProposeError::Stopped(e.to_string()))?;
         }
-        self.inner.propose_now(&command, deadline).await
+        self.inner.propose_now(command, deadline).await
     }
 
     /// Runs `f` on a consistent view of the local state, which may lag behind the leader's.
@@ -185,10 +235,19 @@ impl Node {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn linearize(&self) -> Result<(), ProposeError> {
+        let begun = Instant::now();
         let (answer, answered) = oneshot::channel();
         let stopped = || ProposeError::Stopped("it is shutting down".to_owned());
         self.inner.reads.send(answer).await.map_err(|_| stopped())?;
-        answered.await.unwrap_or_else(|_| Err(stopped()))
+        let result = answered.await.unwrap_or_else(|_| Err(stopped()));
+        let took = begun.elapsed();
+        self.inner.sight.see(Observation::ReadConfirmed {
+            took,
+            done: result.is_ok(),
+        });
+        let confirmed = result.as_ref().map(|at| at.saturating_duration_since(begun));
+        self.inner.slow.read(took, confirmed);
+        result.map(|_| ())
     }
 
     /// Whether this node leads now, made sure of by a round of heartbeats to a majority.
@@ -208,13 +267,15 @@ impl Node {
     /// This node's view of itself.
     pub fn status(&self) -> Status {
         let metrics = self.inner.raft.metrics().borrow().clone();
+        let applied_index = *self.inner.applied.borrow();
         Status {
             member_id: self.inner.identity.member,
             cluster_id: self.inner.identity.cluster,
             leader_id: self.inner.leader.borrow().as_ref().map_or(0, |leader| leader.id),
             term: metrics.current_term,
             raft_index: metrics.last_log_index.unwrap_or(0),
-            applied_index: *self.inner.applied.borrow(),
+            applied_index,
+            committed_index: self.inner.log.committed().max(applied_index),
             etcd_index: self.read(|tx| meta::etcd_index(tx)).unwrap_or(0),
             no_space: self.inner.no_space(),
         }
@@ -246,6 +307,14 @@ impl Node {
     /// When the state's storage fails.
     pub fn state_size(&self) -> Result<StateSize, StoreFault> {
         self.inner.state.size()
+    }
+
+    /// How many rows a table has.
+    ///
+    /// # Errors
+    /// When the state's storage fails.
+    pub fn rows(&self, table: Table) -> Result<u64, StoreFault> {
+        self.inner.state.rows(table)
     }
 
     /// The local state as a snapshot file without a name, open at its begin. Blocks while it is written.

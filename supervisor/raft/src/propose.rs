@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::node::{Applied, Inner};
+use crate::observe::Spent;
 use crate::peer::client::AskError;
 use crate::peer::wire::{self, Committed, Refusal};
 use crate::types::Batch;
@@ -108,6 +109,7 @@ async fn submit(inner: &Inner, group: Vec<Proposal>) {
         .map(|proposal| proposal.deadline)
         .min()
         .unwrap_or_else(Instant::now);
+    let begun = Instant::now();
     let result = commit(inner, &batch, deadline).await;
     match result {
         Ok(committed) if committed.replies.0.len() == group.len() => {
@@ -115,13 +117,19 @@ async fn submit(inner: &Inner, group: Vec<Proposal>) {
                 raft_index,
                 term,
                 replies,
+                spent,
             } = committed;
             for (proposal, reply) in group.into_iter().zip(replies.0) {
+                let asked = proposal.deadline - inner.request_timeout();
                 let applied = Applied {
                     response: reply.response,
                     etcd_index: reply.etcd_index,
                     raft_index,
                     term,
+                    spent: Spent {
+                        waiting: begun.saturating_duration_since(asked),
+                        ..spent
+                    },
                 };
                 let _ = proposal.answer.send(Ok(applied)); // the proposer may have gone
             }
@@ -250,6 +258,7 @@ impl Inner {
         if self.no_space() {
             return Err(Refusal::Failed(ProposeError::NoSpace));
         }
+        let begun = std::time::Instant::now();
         let answered = self
             .raft
             .client_write_ff(batch)
@@ -260,6 +269,7 @@ impl Inner {
                 raft_index: written.log_id.index,
                 term: written.log_id.leader_id.term,
                 replies: written.data,
+                spent: self.sight.trail.spent(written.log_id.index, begun),
             }),
             // The entry may have been appended before leadership was lost, and another may yet commit it.
             Ok(Err(ClientWriteError::ForwardToLeader(_))) => Err(Refusal::Failed(ProposeError::Lost(

@@ -9,8 +9,10 @@ use tokio::task::JoinSet;
 use crate::identity::{self, Established, Identity};
 use crate::log::LogStore;
 use crate::node::{Inner, Node};
+use crate::observe::Sight;
 use crate::peer::client::Client;
 use crate::peer::network::{Heard, Network};
+use crate::slow::Slow;
 use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state::{Machine, State};
 use crate::types::Raft;
@@ -53,6 +55,8 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         snapshots,
     } = opened;
     let standing = state.standing().map_err(|e| StartError::Raft(e.to_string()))?;
+    let sight = Sight::new(Arc::clone(&config.observer));
+    log.watched_by(sight.clone());
     let (events, _) = broadcast::channel(EVENTS);
     let (tell_applied, applied) = watch::channel(standing.applied.map_or(0, |id| id.index));
     let machine = Machine::new(
@@ -60,10 +64,11 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         Arc::clone(&snapshots),
         events.clone(),
         tell_applied,
+        sight.clone(),
     );
     let (client, removed) = Client::of_member(identity, config.peer_tls.clone(), &world);
     let heard = Heard::default();
-    let network = Network::new(client.clone(), heard.clone());
+    let network = Network::new(client.clone(), heard.clone(), sight.clone());
     let raft = Raft::new(
         identity.member,
         Arc::new(raft_config),
@@ -79,6 +84,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
     let takes_part = initialized || joined || config.existing;
     let (proposals, proposed) = mpsc::channel(WAITING);
     let (reads, asked) = mpsc::channel(WAITING);
+    let slow = Slow::new(Duration::from_millis(config.slow_request_ms));
     let inner = Arc::new(Inner {
         config,
         world,

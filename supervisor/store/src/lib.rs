@@ -13,6 +13,7 @@
 pub mod alarm;
 pub mod auth;
 pub mod command;
+mod describe;
 pub mod fleet;
 pub mod keys;
 pub mod kv;

@@ -8,7 +8,7 @@ mod auth;
 pub mod hub;
 mod keys;
 mod members;
-mod stats;
+pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
 pub mod v3;
@@ -29,11 +29,15 @@ use hub::Hub;
 use prost_reflect::DescriptorError;
 use v3::V3;
 
+use crate::metrics::{Metrics, Source};
+
 /// What the face needs to answer.
 #[derive(Clone)]
 pub struct Face {
     node: Node,
     hub: Hub,
+    watches: v3::watch::hub::Hub,
+    metrics: Metrics,
     started_ms: u64,
     counters: Arc<Counters>,
     passwords: Arc<Passwords>,
@@ -47,11 +51,13 @@ struct Counters {
 }
 
 impl Face {
-    /// A face of `node`; its watchers are fed through `hub`.
-    pub fn new(node: Node, hub: Hub) -> Face {
+    /// A face of `node`; its watchers are fed through `hub`, those of v3 through `watches`.
+    pub fn new(node: Node, hub: Hub, watches: v3::watch::hub::Hub, metrics: Metrics) -> Face {
         let face = Face {
             node,
             hub,
+            watches,
+            metrics,
             started_ms: now_ms(),
             counters: Arc::new(Counters::default()),
             passwords: Arc::default(),
@@ -60,8 +66,11 @@ impl Face {
         face
     }
 
-    /// Remembers since when the present leader leads, for /v2/stats/self.
+    /// Remembers since when the present leader leads, for /v2/stats/self, and that there is another one.
     pub fn leader_changed(&self) {
+        if self.node.leader().borrow().is_some() {
+            self.metrics.leader_seen();
+        }
         self.counters.leader_since_ms.store(now_ms(), Ordering::Relaxed);
     }
 
@@ -116,9 +125,10 @@ pub fn now_ms() -> u64 {
 /// # Errors
 /// When the descriptions of the v3 messages do not decode.
 pub fn router(face: Face, v3: &V3) -> Result<Router, DescriptorError> {
-    let services = v3::router(v3);
+    let services = face.metrics.around_grpc(v3::router(v3));
     let gateway = v3::gateway::Gateway::new(services.clone())?;
-    let rest = Router::new().fallback(serve).with_state(face);
+    let keys = face.metrics.clone();
+    let rest = keys.around_keys(Router::new().fallback(serve).with_state(face));
     Ok(rest.merge(services).merge(v3::gateway::router(gateway)))
 }
 
@@ -161,6 +171,7 @@ async fn plain(face: &Face, method: &Method, path: &str) -> Response<Body> {
         "/v2/stats/store",
         "/version",
         "/health",
+        "/metrics",
     ];
     if !known.contains(&path) {
         return answer::not_found();
@@ -175,6 +186,6 @@ async fn plain(face: &Face, method: &Method, path: &str) -> Response<Body> {
         "/v2/stats/leader" => stats::leader(face),
         "/v2/stats/store" => stats::store(face),
         "/version" => stats::version(face),
-        _ => stats::health(face).await,
+        path => figures(face, path).await,
     }
 }

@@ -120,7 +120,7 @@ pub const FLAGS: &[Flag] = &[
     flag("Auth", "auth-token-ttl", Number, "", "No effect: tokens live 300 s."),
     flag("Figures", "enable-pprof", Switch, "", "No effect: there is no Go runtime to profile."),
     flag("Figures", "metrics", Text, "", "No effect: all metrics are always served."),
-    flag("Figures", "listen-metrics-urls", Urls, "", "No effect: metrics and health are served on the client URLs."),
+    flag("Figures", "listen-metrics-urls", Urls, "", "Where /metrics and /health alone are served, besides the client URLs. https uses the clients' certificate."),
     flag("Log", "logger", Text, "", "No effect: the log has one form."),
     flag("Log", "log-outputs", Text, "default", "'stderr', 'stdout' or a file."),
     flag("Log", "log-level", Text, "info", "debug, info, warn, error, panic or fatal."),

@@ -87,6 +87,7 @@ impl Seat {
         let listeners = Listeners {
             clients: vec![clients],
             peers: vec![peers],
+            metrics: Vec::new(),
             fleet: Vec::new(),
         };
         let member = Member::start(etcd).await?;

@@ -53,13 +53,22 @@ impl Reader<'_> {
         let (heartbeat_ms, election_ms) = self.timing();
         self.advertising_is_told();
         let listen_peer = self.listen("ETCD_LISTEN_PEER_URLS", defaults.peer_urls);
+        let listen_metrics = match self.text("ETCD_LISTEN_METRICS_URLS") {
+            Some(_) => self.listen("ETCD_LISTEN_METRICS_URLS", ""),
+            None => Vec::new(),
+        };
         let listen_client = self.listen("ETCD_LISTEN_CLIENT_URLS", defaults.client_urls);
         let data_dir = self.path("ETCD_DATA_DIR").unwrap_or_else(|| match program {
             Program::Supervisor => "/var/lib/corten".into(),
             Program::Etcd => format!("{name}.etcd").into(),
         });
         Etcd {
-            client_tls: self.tls(&tls::CLIENTS, listen_client.iter().any(|listen| listen.tls)),
+            client_tls: {
+                let mut all = listen_client.iter().chain(&listen_metrics);
+                self.tls(&tls::CLIENTS, all.any(|listen| listen.tls))
+            },
+            listen_metrics,
+            slow_request: self.slow_request(),
             peer_tls: self.peer_tls(&listen_peer, &advertise_peer_urls),
             listen_peer,
             listen_client,
@@ -341,8 +350,8 @@ impl Reader<'_> {
             quota_backend_bytes: self.number(
                 "ETCD_QUOTA_BACKEND_BYTES",
                 0,
-                0,
-                "write bytes, 0 for the default",
+                i64::MIN,
+                "write bytes, 0 for the default, -1 for none",
             ),
             max_txn_ops: self.number(
                 "ETCD_MAX_TXN_OPS",

@@ -55,6 +55,8 @@ pub struct Etcd {
     pub listen_peer: Vec<Listen>,
     /// Where clients are listened to.
     pub listen_client: Vec<Listen>,
+    /// Where only /metrics and /health are served, besides.
+    pub listen_metrics: Vec<Listen>,
     /// TLS towards clients.
     pub client_tls: Tls,
     /// TLS among peers, both ways.

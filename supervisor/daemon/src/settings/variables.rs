@@ -153,10 +153,7 @@ pub const KNOWN: &[(&str, Treatment)] = &[
     ),
     ("ETCD_KEY_FILE", Taken),
     ("ETCD_LISTEN_CLIENT_URLS", Taken),
-    (
-        "ETCD_LISTEN_METRICS_URLS",
-        Ignored("metrics and health are served on the client URLs"),
-    ),
+    ("ETCD_LISTEN_METRICS_URLS", Taken),
     ("ETCD_LISTEN_PEER_URLS", Taken),
     ("ETCD_LOGGER", Ignored("the log has one form")),
     (

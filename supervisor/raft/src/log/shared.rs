@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::record::{self, Record, Standing};
 use crate::disk::File;
+use crate::observe::Sight;
 use crate::types::{Entry, LogId};
 
 /// How many bytes of entries are kept in memory for followers and the state machine.
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub no_space: AtomicBool,
     /// Set to make a writer that waits for room give up.
     pub stopping: AtomicBool,
+    /// Who is told of writes and syncs, once there is somebody.
+    pub sight: OnceLock<Sight>,
 }
 
 impl Shared {

@@ -16,6 +16,7 @@ use super::recover;
 use super::shared::{self, Shared};
 use super::writer::{self, Op, Queue};
 use crate::StartError;
+use crate::observe::Sight;
 use crate::types::{Entry, LogId, Peer, StorageError, StorageIOError, TypeConfig, Vote};
 use crate::world::World;
 
@@ -71,9 +72,20 @@ impl LogStore {
         self.committed.subscribe()
     }
 
+    /// Tells of every write and sync from now on.
+    pub fn watched_by(&self, sight: Sight) {
+        let _ = self.shared.sight.set(sight); // only the first one counts
+    }
+
     /// Whether the disk is full, so that writes wait.
     pub fn no_space(&self) -> bool {
         self.shared.no_space.load(Ordering::Relaxed)
+    }
+
+    /// The last entry known to be committed.
+    pub fn committed(&self) -> u64 {
+        let committed = self.shared.lock().standing.committed;
+        committed.map_or(0, |id| id.index)
     }
 
     /// The last purged entry.

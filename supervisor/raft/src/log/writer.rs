@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::storage::LogFlushed;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::record::{self, Record};
 use super::segment::Segment;
 use super::shared::{Place, Shared};
+use crate::observe::Observation;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 use crate::world::{Simulated, World};
 
@@ -268,13 +269,7 @@ impl Writer {
             .segment
             .reserve(round.bytes.len())
             .and_then(|()| self.segment.write(&round.bytes))
-            .and_then(|()| {
-                if round.must_sync {
-                    self.segment.sync()
-                } else {
-                    Ok(())
-                }
-            });
+            .and_then(|()| if round.must_sync { self.sync(round) } else { Ok(()) });
         if let Err(e) = &result {
             self.fail(&format!(
                 "{}: the log cannot be written: {e}",
@@ -282,6 +277,22 @@ impl Writer {
             ));
         }
         result
+    }
+
+    /// Makes a written round durable, and tells of it.
+    fn sync(&mut self, round: &Round) -> io::Result<()> {
+        let begun = Instant::now();
+        self.segment.sync()?;
+        if let Some(sight) = self.shared.sight.get() {
+            let bytes = round.bytes.len() as u64;
+            sight.see(Observation::LogWritten { bytes });
+            let took = begun.elapsed();
+            sight.see(Observation::LogSynced { took });
+            if let Some((last, _)) = round.places.last() {
+                sight.trail.synced(last.index);
+            }
+        }
+        Ok(())
     }
 
     /// Sees to it that the disk has room for a round; false if it must wait for that. Any other failure shows when it is

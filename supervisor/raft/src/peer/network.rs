@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use openraft::AnyError;
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::client::{AskError, Client};
 use super::wire::{self, path};
+use crate::observe::{Observation, Sight};
 use crate::types::{Peer, TypeConfig};
 
 /// How long a message runs at most, whatever openraft still wants of it.
@@ -37,6 +38,7 @@ pub struct Network {
     client: Client,
     silent: Silent,
     heard: Heard,
+    sight: Sight,
 }
 
 /// Who left the last message unanswered, so that a change of that is said once.
@@ -66,6 +68,7 @@ pub struct Connection {
     urls: String,
     silent: Silent,
     heard: Heard,
+    sight: Sight,
     /// Messages that still run although openraft has given them up.
     under_way: Arc<Semaphore>,
 }
@@ -74,11 +77,12 @@ type Failure<E> = RPCError<u64, Peer, RaftError<u64, E>>;
 
 impl Network {
     /// A network over `client`, which notes in `heard` who answers.
-    pub fn new(client: Client, heard: Heard) -> Network {
+    pub fn new(client: Client, heard: Heard, sight: Sight) -> Network {
         Network {
             client,
             silent: Silent::default(),
             heard,
+            sight,
         }
     }
 }
@@ -93,6 +97,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             urls: node.addr.clone(),
             silent: Arc::clone(&self.silent),
             heard: self.heard.clone(),
+            sight: self.sight.clone(),
             under_way: Arc::new(Semaphore::new(UNDER_WAY)),
         }
     }
@@ -114,9 +119,20 @@ impl Connection {
             let busy = AnyError::error(format!("{UNDER_WAY} messages to {urls} wait for an answer"));
             return Err(RPCError::Unreachable(Unreachable::new(&busy)));
         };
+        let (sight, to, bytes) = (self.sight.clone(), self.target, body.len() as u64);
         let running = tokio::spawn(async move {
             let _place = place;
-            client.post_to(Some(target), &urls, path, body, timeout).await
+            sight.see(Observation::PeerAsked { to, bytes });
+            let begun = Instant::now();
+            let answered = client.post_to(Some(target), &urls, path, body, timeout).await;
+            sight.see(match &answered {
+                Ok(_) => Observation::PeerAnswered {
+                    to,
+                    took: begun.elapsed(),
+                },
+                Err(_) => Observation::PeerFailed { to },
+            });
+            answered
         });
         let answered = running
             .await

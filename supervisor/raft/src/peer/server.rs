@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::wire::{self, CLUSTER_HEADER, MEMBER_HEADER, TARGET_HEADER, path};
 use crate::join;
 use crate::node::Inner;
+use crate::observe::Observation;
 use crate::types::Batch;
 
 /// The router over a node.
@@ -68,6 +69,13 @@ async fn same_cluster(State(node): State<Arc<Inner>>, request: Request, next: Ne
     {
         let told = format!("member {sender:x} was removed from cluster {ours}\n");
         return (StatusCode::GONE, told).into_response();
+    }
+    if let Some(from) = sender {
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let bytes = length
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .unwrap_or(0);
+        node.sight.see(Observation::PeerHeard { from, bytes });
     }
     next.run(request).await
 }

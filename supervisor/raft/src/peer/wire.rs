@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::ProposeError;
+use crate::observe::Spent;
 use crate::types::Replies;
 
 /// The header naming the cluster, lower-case hexadecimal.
@@ -45,6 +46,8 @@ pub struct Committed {
     pub term: u64,
     /// The answers, in order.
     pub replies: Replies,
+    /// Where their time went at the leader.
+    pub spent: Spent,
 }
 
 /// Why a leader did not serve a follower.

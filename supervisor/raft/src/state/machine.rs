@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corten_store::{StoreFault, apply};
 use openraft::storage::RaftStateMachine;
@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, watch};
 use super::tx::WriteTx;
 use super::{State, put_standing};
 use crate::node::AppliedBatch;
+use crate::observe::{Observation, Sight};
 use crate::snapshot::{SnapshotFile, Snapshots};
 use crate::types::{
     Entry, LogId, Replies, Reply, SnapshotMeta, StorageError, StorageIOError, StoredMembership, TypeConfig,
@@ -27,6 +28,7 @@ pub struct Machine {
     snapshots: Arc<Snapshots>,
     events: broadcast::Sender<Arc<AppliedBatch>>,
     applied: watch::Sender<u64>,
+    sight: Sight,
 }
 
 /// Builds snapshots beside the running machine.
@@ -48,12 +50,14 @@ impl Machine {
         snapshots: Arc<Snapshots>,
         events: broadcast::Sender<Arc<AppliedBatch>>,
         applied: watch::Sender<u64>,
+        sight: Sight,
     ) -> Machine {
         Machine {
             state,
             snapshots,
             events,
             applied,
+            sight,
         }
     }
 
@@ -128,11 +132,21 @@ impl RaftStateMachine<TypeConfig> for Machine {
             return Ok(Vec::new());
         };
         loop {
-            match self.state.write(|tx| apply_all(tx, &entries)) {
-                Ok(done) => {
+            let begun = Instant::now();
+            match self
+                .state
+                .write(|tx| Ok((apply_all(tx, &entries)?, Instant::now())))
+            {
+                Ok((done, applied)) => {
                     if self.state.no_space.swap(false, Ordering::Relaxed) {
                         tracing::info!("there is room for the state again: writes go on");
                     }
+                    let ended = Instant::now();
+                    self.sight.trail.applied(last.index, begun, ended);
+                    self.sight.see(Observation::Applied {
+                        took: ended - begun,
+                        commit: ended - applied,
+                    });
                     self.tell(done.batch);
                     return Ok(done.replies);
                 }

@@ -154,6 +154,16 @@ impl State {
         })
     }
 
+    /// How many rows a table has.
+    ///
+    /// # Errors
+    /// When the state is closed or fails.
+    pub fn rows(&self, table: Table) -> Result<u64, StoreFault> {
+        let opened = self.opened()?;
+        let txn = opened.env.read_txn().map_err(fault)?;
+        opened.tables.of(table).len(&txn).map_err(fault)
+    }
+
     /// Runs `f` in one write transaction and commits it, unless `f` fails.
     fn write<T>(&self, f: impl FnOnce(&mut WriteTx<'_>) -> Result<T, StoreFault>) -> Result<T, StoreFault> {
         let opened = self.opened()?;

@@ -14,7 +14,7 @@ use super::watch::Watch;
 use crate::meta::{self, Meta};
 use crate::tables::{KeyRange, Read, StoreFault, Table, Write, decode, encode};
 
-/// How many events are kept, as in etcd.
+/// How many events are kept where nobody decides otherwise, as in etcd.
 pub const HISTORY: u64 = 1000;
 
 /// A row of the window.

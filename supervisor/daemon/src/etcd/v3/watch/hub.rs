@@ -90,6 +90,11 @@ impl Hub {
         true
     }
 
+    /// How many watchers it feeds; one that reads the history is not among them.
+    pub fn count(&self) -> usize {
+        self.lock().index.count()
+    }
+
     /// Takes a watcher out.
     pub fn leave(&self, number: u64, interest: &Interest) {
         self.lock().index.remove(number, interest);

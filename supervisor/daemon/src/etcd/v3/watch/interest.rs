@@ -115,6 +115,12 @@ impl<W> Index<W> {
         }
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        let grouped = self.keys.values().chain(self.prefixes.values());
+        grouped.map(BTreeMap::len).sum::<usize>() + self.ranges.len()
+    }
+
     /// Takes all out.
     pub fn take_all(&mut self) -> Vec<(u64, W)> {
         let Index {
