@@ -16,7 +16,7 @@ use crate::http::{Socket, serve};
 use crate::listeners::hosts;
 use crate::metrics::{self, Metrics};
 use crate::pulse::Pulses;
-use crate::settings::Etcd;
+use crate::settings::{AutoCompaction, Etcd};
 use crate::stop::{Stop, Stopper};
 use crate::tls::{self, TlsError};
 use crate::{etcd, watching};
@@ -52,6 +52,8 @@ pub struct Member {
     feed: v3::watch::hub::Feed,
     lessor: Lessor,
     renewals: mpsc::Receiver<Renewal>,
+    compaction: AutoCompaction,
+    v2_history: Option<u64>,
 }
 
 impl Member {
@@ -62,9 +64,15 @@ impl Member {
     pub async fn start(etcd: &Etcd) -> Result<Member, StartError> {
         let founding = bootstrap::find(etcd).await?;
         let api = |error: &dyn std::fmt::Display| StartError::Api(error.to_string());
+        let metrics = Metrics::new(etcd.limits.quota()).map_err(|e| api(&e))?;
+        let mut config = config(etcd, founding)?;
+        config.observer = metrics.observer();
+        let node = Node::start(config).await?;
+        let hub = Hub::default();
         let (watches, feed) = v3::watch::hub::Hub::begin(&node).map_err(|e| api(&e))?;
         let (lessor, renewals) = Lessor::new(node.clone(), etcd.election_ms);
-        let v3 = V3::new(node.clone(), watches.clone(), lessor.clone());
+        let face = etcd::Face::new(node.clone(), hub.clone(), watches.clone(), metrics);
+        let v3 = V3::new(node.clone(), watches.clone(), lessor.clone(), etcd.limits.quota());
         let clients = etcd::router(face.clone(), &v3).map_err(|e| api(&e))?;
         Ok(Member {
             node,
@@ -75,6 +83,8 @@ impl Member {
             feed,
             lessor,
             renewals,
+            compaction: etcd.limits.auto_compaction,
+            v2_history: etcd.v2_history,
         })
     }
 
@@ -115,6 +125,19 @@ impl Member {
         ));
         let pulse = pulses.register("v3 leases");
         tasks.spawn(lessor::run(self.lessor, self.renewals, pulse, stop.clone()));
+        if self.compaction != AutoCompaction::Off {
+            let pulse = pulses.register("v3 compaction");
+            tasks.spawn(v3::compactor::run(
+                node.clone(),
+                self.compaction,
+                pulse,
+                stop.clone(),
+            ));
+        }
+        if let Some(events) = self.v2_history {
+            let pulse = pulses.register("v2 history");
+            tasks.spawn(etcd::window::run(node.clone(), events, pulse, stop.clone()));
+        }
         let pulse = pulses.register("v3 sweep");
         tasks.spawn(v3::sweep::run(node, pulse, stop.clone()));
     }

@@ -2,6 +2,7 @@
 //! to where a reader must have applied. All that wait share one round.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +15,8 @@ use crate::node::Inner;
 use crate::peer::wire::{self, Refusal};
 use crate::{Leader, ProposeError};
 
-/// A reader who waits.
-pub(crate) type Waiter = oneshot::Sender<Result<(), ProposeError>>;
+/// A reader who waits; it learns when the leader's word was there.
+pub(crate) type Waiter = oneshot::Sender<Result<Instant, ProposeError>>;
 
 /// The pause before the leader is asked again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -86,6 +87,9 @@ async fn ask(inner: &Inner, leader: &Leader) -> Result<u64, Refusal> {
 impl Inner {
     /// Up to where a reader must have applied, if this node still leads.
     pub(crate) async fn read_index_as_leader(&self) -> Result<u64, Refusal> {
+        if self.handing_over.load(Ordering::SeqCst) {
+            return Err(Refusal::NotLeader); // the question would make the others believe in this leader anew
+        }
         match self.raft.get_read_log_id().await {
             Ok((read, _)) => Ok(read.index().unwrap_or(0)),
             Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(_))) => Err(Refusal::NotLeader),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,6 +90,10 @@ pub(crate) struct Inner {
     pub changing: tokio::sync::Mutex<()>,
     /// When each peer last answered this node as a leader.
     pub heard: Heard,
+    /// True while this leader lets another one come: it proposes and confirms nothing.
+    pub handing_over: AtomicBool,
+    pub sight: Sight,
+    pub slow: Slow,
     /// True once a peer has said that this member was removed.
     pub removed: watch::Receiver<bool>,
     /// Whether it votes and appends: not before it is sure that it has never done so and forgotten it.

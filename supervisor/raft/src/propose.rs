@@ -8,6 +8,7 @@
 //! fails as lost, because doing it twice could be wrong.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use corten_store::Command;
@@ -251,7 +252,7 @@ impl Inner {
             if let Err(fatal) = &metrics.running_state {
                 return Err(stopped(fatal.to_string()));
             }
-            if metrics.state != ServerState::Leader {
+            if metrics.state != ServerState::Leader || self.handing_over.load(Ordering::SeqCst) {
                 return Err(Refusal::NotLeader);
             }
         }

@@ -1,5 +1,6 @@
 //! Putting a node together from its data directory.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use openraft::SnapshotPolicy;
@@ -104,6 +105,9 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         lock: Mutex::new(Some(lock)),
         changing: tokio::sync::Mutex::new(()),
         heard,
+        handing_over: AtomicBool::new(false),
+        sight,
+        slow,
         removed,
         takes_part: watch::Sender::new(takes_part),
         forgot: watch::Sender::new(None),

@@ -38,6 +38,8 @@ pub enum Command {
     V2Auth(v2auth::Change),
     /// A member leaves for good.
     RemoveMember(member::MemberId),
+    /// The v2 history keeps so many events from now on: the leader's configuration, the same for all members.
+    History(u64),
 }
 
 /// What the proposer of a command learns.
@@ -49,7 +51,7 @@ pub enum Response {
     Expired(u64),
     /// To [`Command::Fleet`].
     Fleet(fleet::Answer),
-    /// To [`Command::Member`], [`Command::Version`] and [`Command::RemoveMember`].
+    /// To [`Command::Member`], [`Command::Version`], [`Command::RemoveMember`] and [`Command::History`].
     Recorded,
     /// To [`Command::Kv`] and [`Command::KvAs`]: etcd's answer, or its error.
     Kv(Result<kv::Answer, kv::Error>),
@@ -128,6 +130,10 @@ pub fn apply(tx: &mut impl Write, _at: LogIndex, command: &Command) -> Result<Ou
         }
         Command::Version(version) => {
             member::decide_version(tx, &mut meta, version)?;
+            Response::Recorded
+        }
+        Command::History(events) => {
+            keys::history::resize(tx, &mut meta, *events)?;
             Response::Recorded
         }
         Command::Kv(change) => Response::Kv(change_kv(tx, &auth::Caller::Nobody, change, &mut events)?),

@@ -18,6 +18,8 @@ pub struct Meta {
     pub version: Option<String>,
     /// How v2 writes went.
     pub stats: Stats,
+    /// How many events the v2 history keeps.
+    pub history: u64,
 }
 
 impl Default for Meta {
@@ -27,6 +29,7 @@ impl Default for Meta {
             next_dir: crate::keys::tree::ROOT + 1,
             version: None,
             stats: Stats::default(),
+            history: crate::keys::HISTORY,
         }
     }
 }

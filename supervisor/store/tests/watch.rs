@@ -245,3 +245,39 @@ fn names_of_any_length_are_kept() {
     write(&mut store, "/dir", delete());
     assert!(keys::get(&store, &get, 0).unwrap().is_err());
 }
+
+#[test]
+fn the_window_is_as_long_as_the_cluster_decides() {
+    let mut store = Memory::new();
+    for index in 1..=10 {
+        write(&mut store, "/a", set(&index.to_string()));
+    }
+    let resize = |store: &mut Memory, events| drop(apply(store, 1, &Command::History(events)).unwrap());
+    let first = |store: &Memory| {
+        let refused = history::scan(store, &watch("/b", false, 1)).unwrap();
+        match refused {
+            Ok(_) => 1,
+            Err(error) => error
+                .cause
+                .split(['[', '/'])
+                .nth(1)
+                .unwrap()
+                .parse::<u64>()
+                .unwrap(),
+        }
+    };
+    resize(&mut store, 4);
+    assert_eq!(first(&store), 7, "the older ones are gone at once");
+    write(&mut store, "/a", set("11"));
+    assert_eq!(first(&store), 8);
+    resize(&mut store, 6);
+    assert_eq!(first(&store), 8, "what is gone does not come back");
+    for (index, begin) in [(12, 8), (13, 8), (14, 9)] {
+        write(&mut store, "/a", set(&index.to_string()));
+        assert_eq!(first(&store), begin, "{index}");
+    }
+    let (found, last) = history::scan(&store, &watch("/a", false, 9)).unwrap().unwrap();
+    let Found::Event(event) = found else { panic!() };
+    assert_eq!((event.node.modified_index, last), (9, 14));
+    assert_eq!(meta::read(&store).unwrap().history, 6);
+}

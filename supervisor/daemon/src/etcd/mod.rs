@@ -12,6 +12,7 @@ pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
 pub mod v3;
+pub mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,7 +63,7 @@ impl Face {
             counters: Arc::new(Counters::default()),
             passwords: Arc::default(),
         };
-        face.leader_changed();
+        face.counters.leader_since_ms.store(now_ms(), Ordering::Relaxed);
         face
     }
 
@@ -188,4 +189,20 @@ async fn plain(face: &Face, method: &Method, path: &str) -> Response<Body> {
         "/version" => stats::version(face),
         path => figures(face, path).await,
     }
+}
+
+/// /metrics and /health, which may have a listener of their own.
+pub(crate) async fn figures(face: &Face, path: &str) -> Response<Body> {
+    if path == "/health" {
+        return stats::health(face).await;
+    }
+    face.metrics.answer(&Source {
+        node: &face.node,
+        v2_watchers: face.hub.len(),
+        v3_watchers: face.watches.count(),
+        v2_reads: (
+            face.counters.gets_success.load(Ordering::Relaxed),
+            face.counters.gets_fail.load(Ordering::Relaxed),
+        ),
+    })
 }

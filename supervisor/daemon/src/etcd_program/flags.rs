@@ -131,7 +131,7 @@ fn argument(flag: &'static Flag) -> Arg {
             .require_equals(true)
             .default_missing_value("true")
             .value_name("BOOL"),
-        Kind::Number => argument.value_name("N"),
+        Kind::Number | Kind::Signed => argument.value_name("N"),
         Kind::Urls => argument.value_name("URLS"),
         Kind::Choice(_) | Kind::Text => argument.value_name("VALUE"),
     }
@@ -173,6 +173,10 @@ fn check(flag: &Flag, value: &str) -> Result<(), FlagError> {
         },
         Kind::Number => value
             .parse::<u64>()
+            .map(|_| ())
+            .map_err(|_| invalid("parse error")),
+        Kind::Signed => value
+            .parse::<i64>()
             .map(|_| ())
             .map_err(|_| invalid("parse error")),
         Kind::Urls => Url::parse_list(value)

@@ -2,7 +2,7 @@
 //!
 //! A flag's variable is its name in capitals behind `ETCD_`; what becomes of the value is in `settings::variables`.
 
-use Kind::{Choice, Number, Switch, Text, Urls};
+use Kind::{Choice, Number, Signed, Switch, Text, Urls};
 
 /// What a flag's value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Kind {
     Switch,
     /// A number without a sign.
     Number,
+    /// A number.
+    Signed,
     /// URLs with commas.
     Urls,
     /// One of these.
@@ -71,7 +73,7 @@ pub const FLAGS: &[Flag] = &[
     flag("Member", "listen-client-urls", Urls, "http://localhost:2379", "Where clients are listened to. https speaks TLS (--cert-file). Needs --advertise-client-urls."),
     flag("Member", "max-snapshots", Number, "", "No effect: one snapshot is kept."),
     flag("Member", "max-wals", Number, "", "No effect: the log is shortened after each snapshot."),
-    flag("Member", "quota-backend-bytes", Number, "", "No effect: the store has no quota yet, only the disk."),
+    flag("Member", "quota-backend-bytes", Signed, "0", "How much room the data may take until v3 writes are refused and the alarm NOSPACE is raised; 0 is 2 GiB, -1 no limit."),
     flag("Member", "backend-batch-interval", Text, "", "No effect: the state commits with each batch of the log."),
     flag("Member", "backend-batch-limit", Number, "", "No effect: the state commits with each batch of the log."),
     flag("Member", "max-txn-ops", Number, "", "No effect: the limit is etcd's default, 128."),
@@ -94,8 +96,8 @@ pub const FLAGS: &[Flag] = &[
     flag("Cluster", "cluster-remove-delay", Text, "5m", "How long a voter may be silent before a learner that has caught up takes its place, by the leader's setting; in seconds, or like 5m. 0: for ever."),
     flag("Cluster", "strict-reconfig-check", Switch, "", "No effect: changes of members that would lose the quorum are always refused."),
     flag("Cluster", "pre-vote", Switch, "", "No effect: elections have no extra phase."),
-    flag("Cluster", "auto-compaction-retention", Text, "", "No effect: revisions go only when a client compacts them."),
-    flag("Cluster", "auto-compaction-mode", Text, "", "No effect: revisions go only when a client compacts them."),
+    flag("Cluster", "auto-compaction-retention", Text, "0", "Revisions older than this go by themselves: hours, a duration, or with the mode 'revision' a number of them. 0 keeps them."),
+    flag("Cluster", "auto-compaction-mode", Choice(&["periodic", "revision"]), "periodic", "What --auto-compaction-retention counts."),
     flag("Cluster", "enable-v2", Switch, "", "No effect: v2 is always served."),
     flag("TLS and who may ask", "cert-file", Text, "", "The certificate chain shown to clients, PEM. Read again when it changes."),
     flag("TLS and who may ask", "key-file", Text, "", "Its private key, PEM."),
@@ -138,7 +140,8 @@ pub const FLAGS: &[Flag] = &[
     flag("Experimental", "experimental-compaction-batch-limit", Number, "", "No effect: compaction is bounded by itself."),
     flag("Experimental", "experimental-peer-skip-client-san-verification", Switch, "", "No effect: addresses in clients' certificates are not looked at."),
     flag("Experimental", "experimental-watch-progress-notify-interval", Text, "", "No effect: the interval is fixed."),
-    flag("Experimental", "experimental-warning-apply-duration", Text, "", "No effect: the limit is fixed."),
+    flag("Experimental", "experimental-warning-apply-duration", Text, "100ms", "A request that takes longer gets a line in the log which says where the time went."),
+    flag("Experimental", "experimental-v2-history", Number, "", "How many events v2 watchers can come back to, in the whole cluster: what the leader was told counts [at first: 1000]."),
     flag("Unsafe", "force-new-cluster", Switch, "false", "The other members are lost for good: keep the data and go on alone. Never while one of them may still run."),
     flag("Old", "debug", Switch, "false", "The same as --log-level=debug."),
     flag("Old", "log-package-levels", Text, "", "No effect: our modules are other ones: use CORTEN_LOG."),

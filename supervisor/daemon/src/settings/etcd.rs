@@ -12,6 +12,9 @@ use super::{AutoCompaction, Discovery, Etcd, Limits, Listen, Program, duration};
 /// etcd's upper bound: a longer election timeout is never right, milliseconds.
 const MAX_ELECTION_MS: u64 = 50_000;
 
+/// More events than this are no window any more.
+const MAX_V2_HISTORY: u64 = 1_000_000;
+
 /// What is taken where nothing is given.
 struct Defaults {
     client_urls: &'static str,
@@ -89,6 +92,7 @@ impl Reader<'_> {
             active_size: self.active_size(),
             remove_delay: self.remove_delay(),
             force_new_cluster: self.boolean("ETCD_FORCE_NEW_CLUSTER"),
+            v2_history: self.v2_history(),
             limits: self.limits(),
             name,
             advertise_peer_urls,
@@ -342,6 +346,31 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+
+    /// etcd's flag for what it calls a slow apply; here it is the whole request.
+    fn slow_request(&mut self) -> Duration {
+        const NAME: &str = "ETCD_EXPERIMENTAL_WARNING_APPLY_DURATION";
+        const DEFAULT: Duration = Duration::from_millis(100);
+        match self.text(NAME).map(duration::parse) {
+            None => DEFAULT,
+            Some(Ok(limit)) => limit,
+            Some(Err(error)) => {
+                self.problem(NAME, error, "write a duration, for example 100ms");
+                DEFAULT
+            }
+        }
+    }
+
+    /// Ours: how many events v2 watchers can come back to.
+    fn v2_history(&mut self) -> Option<u64> {
+        const NAME: &str = "ETCD_EXPERIMENTAL_V2_HISTORY";
+        self.text(NAME)?;
+        let events = self.number(NAME, 0, 1, "write a number of events from 1 to 1000000");
+        if events > MAX_V2_HISTORY {
+            self.problem(NAME, "it is more than 1000000", "lower it");
+        }
+        Some(events)
     }
 
     fn limits(&mut self) -> Limits {

@@ -87,6 +87,10 @@ pub struct Etcd {
     pub election_ms: u64,
     /// Log entries between snapshots.
     pub snapshot_count: u64,
+    /// A request that takes longer gets a line in the log.
+    pub slow_request: Duration,
+    /// How many events the v2 history shall hold; `None`: as many as the cluster has decided.
+    pub v2_history: Option<u64>,
     /// What a client may ask for at most.
     pub limits: Limits,
 }
@@ -122,14 +126,25 @@ pub enum Discovery {
 /// What a client may ask for at most, and what becomes of old revisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The store's size in bytes at which writes are refused; 0 for the default.
-    pub quota_backend_bytes: u64,
+    /// The store's size in bytes at which writes are refused; 0 for the default, less for none.
+    pub quota_backend_bytes: i64,
     /// Operations in one transaction.
     pub max_txn_ops: usize,
     /// Bytes of one request.
     pub max_request_bytes: usize,
     /// When old revisions go.
     pub auto_compaction: AutoCompaction,
+}
+
+impl Limits {
+    /// What the v3 data may take, in bytes: etcd's 2 GiB where nothing is said; never mind how much when it is off.
+    pub fn quota(&self) -> u64 {
+        const DEFAULT: u64 = 2 << 30;
+        match self.quota_backend_bytes {
+            0 => DEFAULT,
+            bytes => u64::try_from(bytes).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 impl Default for Limits {

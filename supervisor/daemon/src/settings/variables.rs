@@ -38,14 +38,8 @@ pub const KNOWN: &[(&str, Treatment)] = &[
     ("ETCD_ADVERTISE_CLIENT_URLS", Taken),
     ("ETCD_AUTH_TOKEN", Ignored("tokens are simple ones")),
     ("ETCD_AUTH_TOKEN_TTL", Ignored("tokens live 300 s")),
-    (
-        "ETCD_AUTO_COMPACTION_MODE",
-        Ignored("revisions go only when a client compacts them"),
-    ),
-    (
-        "ETCD_AUTO_COMPACTION_RETENTION",
-        Ignored("revisions go only when a client compacts them"),
-    ),
+    ("ETCD_AUTO_COMPACTION_MODE", Taken),
+    ("ETCD_AUTO_COMPACTION_RETENTION", Taken),
     ("ETCD_AUTO_TLS", Taken),
     (
         "ETCD_BACKEND_BATCH_INTERVAL",
@@ -115,10 +109,8 @@ pub const KNOWN: &[(&str, Treatment)] = &[
         "ETCD_EXPERIMENTAL_PEER_SKIP_CLIENT_SAN_VERIFICATION",
         Ignored("addresses in clients' certificates are not looked at"),
     ),
-    (
-        "ETCD_EXPERIMENTAL_WARNING_APPLY_DURATION",
-        Ignored("the limit is fixed"),
-    ),
+    ("ETCD_EXPERIMENTAL_V2_HISTORY", Taken),
+    ("ETCD_EXPERIMENTAL_WARNING_APPLY_DURATION", Taken),
     (
         "ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL",
         Ignored("the interval is fixed"),
@@ -229,10 +221,7 @@ pub const KNOWN: &[(&str, Treatment)] = &[
         "ETCD_PROXY_WRITE_TIMEOUT",
         Ignored("answers are waited for as long as the client does"),
     ),
-    (
-        "ETCD_QUOTA_BACKEND_BYTES",
-        Ignored("the store has no quota yet, only the disk"),
-    ),
+    ("ETCD_QUOTA_BACKEND_BYTES", Taken),
     ("ETCD_SNAPSHOT_COUNT", Taken),
     (
         "ETCD_STRICT_RECONFIG_CHECK",

@@ -28,6 +28,7 @@ pub(crate) fn router(node: Arc<Inner>) -> Router {
         .route(path::READ_INDEX, post(read_index))
         .route(path::KNOWN, post(known))
         .route(path::MEMBERS, post(change_members))
+        .route(path::ELECT, post(elect))
         .layer(middleware::from_fn_with_state(Arc::clone(&node), same_cluster))
         .layer(DefaultBodyLimit::max(wire::LONGEST_BODY))
         // Who asks for these does not know the cluster yet.
@@ -149,6 +150,14 @@ async fn change_members(State(node): State<Arc<Inner>>, body: Bytes) -> Response
         Ok(change) => answer(&node.change_members_as_leader(&change).await),
         Err(cause) => bad_request(cause),
     }
+}
+
+async fn elect(State(node): State<Arc<Inner>>) -> Response {
+    if node.stand_for_election().await {
+        return answer(&());
+    }
+    let told = "the others did not elect this member in time\n";
+    (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
 }
 
 async fn read_index(State(node): State<Arc<Inner>>) -> Response {

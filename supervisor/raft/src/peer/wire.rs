@@ -23,6 +23,8 @@ pub mod path {
     pub const READ_INDEX: &str = "/corten/raft/v1/read-index";
     /// A node with an empty data directory asks whether its member (a `u64`) has been here before.
     pub const KNOWN: &str = "/corten/raft/v1/known";
+    /// The leader wants this member to lead in its place.
+    pub const ELECT: &str = "/corten/raft/v1/elect";
     /// A change of the members, for the leader.
     pub const MEMBERS: &str = "/corten/raft/v1/members";
 }

@@ -1,7 +1,8 @@
 //! The history window: the last events of the whole tree, for clients that come back and ask what they missed.
 //!
-//! Every increment of the etcd index is one row, internal writes included, so the window is the index range
-//! `(last - HISTORY, last]` without gaps.
+//! Every increment of the etcd index is one row, internal writes included, so the window is an index range without gaps up
+//! to the last index. How long it is belongs to the state and is changed by a command: every member drops the same rows.
+//! After it has been lengthened, it begins where it did until it is full.
 
 use std::sync::Arc;
 
@@ -36,10 +37,30 @@ pub(crate) fn record(tx: &mut (impl Write + ?Sized), meta: &mut Meta, row: &Row)
     meta.etcd_index += 1;
     let row = encode(Table::History, row)?;
     tx.append(Table::History, &meta.etcd_index.to_be_bytes(), &row)?;
-    if meta.etcd_index > HISTORY {
-        tx.delete(Table::History, &(meta.etcd_index - HISTORY).to_be_bytes())?;
+    if meta.etcd_index > meta.history {
+        tx.delete(Table::History, &(meta.etcd_index - meta.history).to_be_bytes())?;
     }
     Ok(())
+}
+
+/// Keeps `events` of them from now on, at least one; what is older goes.
+pub(crate) fn resize(tx: &mut (impl Write + ?Sized), meta: &mut Meta, events: u64) -> Result<(), StoreFault> {
+    meta.history = events.max(1);
+    let kept_from = meta.etcd_index.saturating_sub(meta.history) + 1;
+    for index in first(tx)?.unwrap_or(kept_from)..kept_from {
+        tx.delete(Table::History, &index.to_be_bytes())?;
+    }
+    Ok(())
+}
+
+/// The first index in the window; `None` while it is empty.
+fn first(tx: &(impl Read + ?Sized)) -> Result<Option<u64>, StoreFault> {
+    let mut first = None;
+    tx.scan(Table::History, &KeyRange::all(), &mut |key, _| {
+        first = key.try_into().ok().map(u64::from_be_bytes);
+        Ok(std::ops::ControlFlow::Break(()))
+    })?;
+    Ok(first)
 }
 
 /// What a watcher finds when it begins.
@@ -58,11 +79,7 @@ pub enum Found {
 pub fn scan(tx: &(impl Read + ?Sized), watch: &Watch) -> Result<Result<(Found, u64), Error>, StoreFault> {
     let last = meta::etcd_index(tx)?;
     let since = if watch.since == 0 { last + 1 } else { watch.since };
-    let first = if last == 0 {
-        0
-    } else {
-        last.saturating_sub(HISTORY) + 1
-    };
+    let first = first(tx)?.unwrap_or(0);
     if since < first {
         let cause = format!("the requested history has been cleared [{first}/{since}]");
         return Ok(Err(Error::new(Code::EventIndexCleared, cause, last)));

@@ -32,6 +32,7 @@ fixed! {
     LEADER_CHANGED = Unavailable, "etcdserver: leader changed";
     STOPPED = Unavailable, "etcdserver: server stopped";
     TIMEOUT = Unavailable, "etcdserver: request timed out";
+    LEADER_TRANSFER = Unknown, "etcdserver: request timed out, leader transfer took too long";
     BAD_LEADER_TRANSFEREE = FailedPrecondition, "etcdserver: bad leader transferee";
 }
 

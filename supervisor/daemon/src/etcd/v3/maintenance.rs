@@ -14,6 +14,7 @@ use corten_etcd_api::etcdserverpb::{
     DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse,
     MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
 };
+use corten_raft::MoveLeaderError;
 use corten_store::alarm::{self, Alarm};
 use corten_store::{Command, Response as Outcome, kv};
 use futures_util::{Stream, stream};
@@ -70,6 +71,8 @@ impl Maintenance for V3 {
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let (status, size) = (self.node.status(), self.node.state_size());
         let size = size.map_err(|fault| error::reading(&fault))?;
+        let learns = |member: &corten_raft::Member| member.id == status.member_id && member.learner;
+        let learns = self.node.members().iter().any(learns);
         let mut errors = Vec::new();
         if status.leader_id == 0 {
             errors.push("etcdserver: no leader".to_owned());
@@ -91,7 +94,7 @@ impl Maintenance for V3 {
             raft_applied_index: status.applied_index,
             errors,
             db_size_in_use: signed(size.in_use),
-            is_learner: false,
+            is_learner: learns,
         }))
     }
 
@@ -159,19 +162,13 @@ impl Maintenance for V3 {
         request: Request<MoveLeaderRequest>,
     ) -> Result<Response<MoveLeaderResponse>, Status> {
         let target = request.into_inner().target_id;
-        let leader = self.node.leader().borrow().clone();
-        if !leader.is_some_and(|leader| leader.is_me) {
-            return Err(error::NOT_LEADER.into());
-        }
-        if target == self.node.member_id() {
-            return Ok(Response::new(MoveLeaderResponse { header: None }));
-        }
-        if !self.node.members().iter().any(|member| member.id == target) {
-            return Err(error::BAD_LEADER_TRANSFEREE.into());
-        }
-        Err(Status::unimplemented(
-            "leadership cannot be handed over yet: stop the leader, and the others elect one of them",
-        ))
+        let moved = self.node.move_leader(target).await;
+        moved.map_err(|error| match error {
+            MoveLeaderError::NotLeader => error::NOT_LEADER,
+            MoveLeaderError::BadTarget => error::BAD_LEADER_TRANSFEREE,
+            MoveLeaderError::Timeout => error::LEADER_TRANSFER,
+        })?;
+        Ok(Response::new(MoveLeaderResponse { header: None }))
     }
 
     async fn downgrade(&self, _: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {

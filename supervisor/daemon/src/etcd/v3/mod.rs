@@ -5,6 +5,7 @@
 
 mod auth;
 mod cluster;
+pub mod compactor;
 mod concurrency;
 mod convert;
 mod deadlines;
@@ -16,6 +17,7 @@ mod lease;
 pub mod lessor;
 mod lock;
 mod maintenance;
+mod quota;
 pub mod sweep;
 #[cfg(test)]
 mod tests;
@@ -49,6 +51,7 @@ use tonic::{Status, metadata::MetadataMap};
 
 use super::now_ms;
 use lessor::Lessor;
+use quota::Quota;
 use watch::hub::Hub;
 
 /// The largest request, in bytes: etcd's `--max-request-bytes` by default.
@@ -70,6 +73,7 @@ pub struct Shared {
     node: Node,
     hub: Hub,
     lessor: Lessor,
+    quota: Quota,
 }
 
 impl Deref for V3 {
@@ -81,10 +85,17 @@ impl Deref for V3 {
 }
 
 impl V3 {
-    /// The services of `node`; their watchers are fed through `hub`, their leases kept by `lessor`.
-    pub fn new(node: Node, hub: Hub, lessor: Lessor) -> V3 {
+    /// The services of `node`, whose data may take `quota` bytes; their watchers are fed through `hub`, their leases kept
+    /// by `lessor`.
+    pub fn new(node: Node, hub: Hub, lessor: Lessor, quota: u64) -> V3 {
+        let quota = Quota::new(quota);
         V3 {
-            shared: Arc::new(Shared { node, hub, lessor }),
+            shared: Arc::new(Shared {
+                node,
+                hub,
+                lessor,
+                quota,
+            }),
             caller: Caller::Nobody,
         }
     }
@@ -187,6 +198,9 @@ impl V3 {
 
     /// Writes on behalf of the caller. When users were changed meanwhile, once more with what is true now.
     async fn propose(&self, command: Command) -> Result<Answer, Status> {
+        if alarm::needs_room(&command) {
+            self.quota.check(&self.node).await?;
+        }
         if self.caller == Caller::Nobody {
             return self.propose_one(Proposal::Kv(command)).await;
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod etcdctl;
+mod figures;
 mod leases;
 mod services;
 mod transcript;

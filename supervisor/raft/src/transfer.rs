@@ -1,0 +1,130 @@
+//! Handing leadership to another member, which openraft 0.9 has no word for.
+//!
+//! | step | who | what |
+//! |---|---|---|
+//! | 1 | leader | takes no more proposals (they wait), sends no more heartbeats, and waits until the target has its whole log |
+//! | 2 | target | stands for election, again and again |
+//! | 3 | others | refuse while they believe in the leader, which ends two elections' time after its last heartbeat; the leader itself does not, so that of three members two agree at once |
+//!
+//! Safe at every step, as an election is one whatever caused it; the price of a failure is an election that nobody wanted.
+//! The leader waits for the outcome no longer than for any request, and then goes on as before.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::node::{Inner, Node};
+use crate::peer::wire::path;
+
+/// Why leadership was not handed over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum MoveLeaderError {
+    /// This node does not lead.
+    #[error("this member does not lead")]
+    NotLeader,
+    /// The target is no member, or does not vote.
+    #[error("the member to lead is none that votes")]
+    BadTarget,
+    /// The target did not lead in time.
+    #[error("the member to lead did not win an election in time")]
+    Timeout,
+}
+
+impl Node {
+    /// Hands leadership to `target`, if this node leads; returns once the target does.
+    ///
+    /// # Errors
+    /// See [`MoveLeaderError`].
+    pub async fn move_leader(&self, target: u64) -> Result<(), MoveLeaderError> {
+        let inner = &self.inner;
+        if !inner.leads() {
+            return Err(MoveLeaderError::NotLeader);
+        }
+        if target == inner.identity.member {
+            return Ok(());
+        }
+        let deadline = Instant::now() + inner.request_timeout();
+        // The members must stay as they are meanwhile.
+        let _one_at_a_time = inner.changing.lock().await;
+        let url = inner.voter_url(target).ok_or(MoveLeaderError::BadTarget)?;
+        let _quiet = Quiet::begin(inner);
+        let handing_over = async {
+            inner.has_whole_log(target).await?;
+            tracing::info!("leadership is handed to member {target:x}");
+            let left = deadline.saturating_duration_since(Instant::now());
+            let asked = inner.client.post(&url, path::ELECT, Bytes::new(), left).await;
+            asked.map_err(|error| {
+                tracing::warn!(%error, "member {target:x} does not stand for election");
+                MoveLeaderError::Timeout
+            })?;
+            let mut leader = inner.leader.subscribe();
+            let leads = leader.wait_for(|leader| leader.as_ref().is_some_and(|leader| leader.id == target));
+            leads.await.map(|_| ()).map_err(|_| MoveLeaderError::Timeout)
+        };
+        tokio::time::timeout_at(deadline, handing_over)
+            .await
+            .unwrap_or(Err(MoveLeaderError::Timeout))
+    }
+}
+
+/// The leader's silence; ends when dropped.
+struct Quiet<'i>(&'i Inner);
+
+impl<'i> Quiet<'i> {
+    fn begin(inner: &'i Inner) -> Quiet<'i> {
+        inner.handing_over.store(true, Ordering::SeqCst);
+        inner.raft.runtime_config().heartbeat(false);
+        Quiet(inner)
+    }
+}
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        self.0.raft.runtime_config().heartbeat(true);
+        self.0.handing_over.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Inner {
+    fn voter_url(&self, id: u64) -> Option<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let members = metrics.membership_config.membership();
+        members.voter_ids().find(|voter| *voter == id)?;
+        Some(members.get_node(&id)?.addr.clone())
+    }
+
+    /// Waits until a follower has everything in this leader's log.
+    async fn has_whole_log(&self, target: u64) -> Result<(), MoveLeaderError> {
+        let mut metrics = self.raft.metrics();
+        let all = metrics.wait_for(|metrics| {
+            let matched = metrics
+                .replication
+                .as_ref()
+                .and_then(|all| all.get(&target).copied().flatten());
+            matched.map(|id| id.index) >= metrics.last_log_index
+        });
+        all.await.map(|_| ()).map_err(|_| MoveLeaderError::NotLeader)
+    }
+
+    /// Stands for election until this node leads, or two elections' time and a second have gone by.
+    pub(crate) async fn stand_for_election(self: &Arc<Self>) -> bool {
+        let election = Duration::from_millis(self.config.election_ms);
+        let deadline = Instant::now() + 2 * election + Duration::from_secs(1);
+        let mut leader = self.leader.subscribe();
+        while Instant::now() < deadline {
+            if self.raft.trigger().elect().await.is_err() {
+                return false;
+            }
+            let won = leader.wait_for(|leader| leader.as_ref().is_some_and(|leader| leader.is_me));
+            if tokio::time::timeout(election / 4, won).await.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+}
