@@ -1,4 +1,4 @@
-//! Picks the program by the name it is called under: `fleetctl`, `etcdctl`, `docker`, `etcd`, or `corten` with a word.
+//! Picks the program by the name it is called under: `fleetctl`, `etcdctl`, `docker`, `etcd`, `etcdutl`, or `corten` with a word.
 //!
 //! Starts no runtime and no thread before the program is picked: docker's launcher forks.
 
@@ -15,6 +15,7 @@ const USAGE: &str = "usage: corten WORD [ARGUMENT...]
   corten cloud-init apply|commands         apply this machine's cloud-config
   corten cloud-init validate FILE          say what is wrong with a cloud-config
   corten etcd [FLAG...]                    run the store alone, with etcd's flags; also found under that name
+  corten etcdutl snapshot restore|status   make a data directory from a snapshot, or look into it; also a name
   corten fleetctl|etcdctl|docker ...       the clients, also found under these names
   corten version
 ";
@@ -70,6 +71,7 @@ fn named(name: &OsStr) -> Option<Program> {
         "etcdctl" => Some(etcdctl::main),
         "docker" => Some(docker::main),
         "etcd" => Some(etcd_program::main),
+        "etcdutl" => Some(etcd_program::backup::main),
         _ => None,
     }
 }

@@ -167,6 +167,14 @@ pub async fn stop(stopper: Stopper, mut tasks: JoinSet<()>, node: &Node) {
     tracing::info!(took = ?begun.elapsed(), "stopped");
 }
 
+/// What tells a founding member of the configured cluster who it is and where its data lies.
+pub(crate) fn founding_config(etcd: &Etcd) -> Config {
+    let mut config = Config::new(etcd.name.as_str(), etcd.data_dir.as_path());
+    config.initial_cluster = etcd.initial_cluster.clone();
+    config.initial_cluster_token = etcd.initial_cluster_token.clone();
+    config
+}
+
 fn config(etcd: &Etcd, founding: Founding) -> Result<Config, TlsError> {
     let mut config = Config::new(etcd.name.as_str(), etcd.data_dir.as_path());
     let peer_tls = tls::with_generated(&etcd.peer_tls, &etcd.data_dir, "peer", &hosts(&etcd.listen_peer))?;

@@ -151,12 +151,7 @@ pub(crate) fn establish(
             .collect::<Vec<_>>()
             .join(","),
     })?;
-    let mark = if joined { "joined\n" } else { "" };
-    let text = format!(
-        "member {:x}\ncluster {:x}\n{mark}",
-        identity.member, identity.cluster
-    );
-    disk::write_whole(disk, &path, text.as_bytes()).map_err(io("write who this node is"))?;
+    remember(disk, &config.data_dir, identity, joined).map_err(io("write who this node is"))?;
     Ok(Established {
         identity,
         new: true,
@@ -176,6 +171,21 @@ pub(crate) fn forget(disk: &dyn Disk, data_dir: &Path) -> Result<(), StartError>
         what: "forget who this node was",
         source,
     })
+}
+
+/// Writes down, durably, who this node is, and whether it joined a running cluster.
+pub(crate) fn remember(
+    disk: &dyn Disk,
+    data_dir: &Path,
+    identity: Identity,
+    joined: bool,
+) -> std::io::Result<()> {
+    let mark = if joined { "joined\n" } else { "" };
+    let text = format!(
+        "member {:x}\ncluster {:x}\n{mark}",
+        identity.member, identity.cluster
+    );
+    disk::write_whole(disk, &data_dir.join("identity"), text.as_bytes())
 }
 
 fn parse(text: &str) -> Option<Identity> {

@@ -16,6 +16,7 @@
 // openraft's errors are large, and every function it calls or is called by returns them.
 #![allow(clippy::result_large_err)]
 
+mod backup;
 mod config;
 mod disk;
 mod duties;
@@ -47,6 +48,7 @@ pub mod fuzz {
     pub use crate::snapshot::fuzz::{beginning, block, read_snapshot, snapshot};
 }
 
+pub use backup::{Backup, RestoreError, inspect, restore};
 pub use config::{Config, Leader, Member, REMOVE_DELAY_MS, StateSize, Status};
 pub use disk::{Disk, File};
 pub use error::{PeerError, ProposeError, StartError};

@@ -8,7 +8,7 @@ use crate::member::MemberId;
 use crate::tables::{Read, StoreFault, Table, Write, load, store};
 
 /// The alarms' row in [`Table::Meta`].
-const KEY: &[u8] = b"a";
+pub(crate) const KEY: &[u8] = b"a";
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -20,6 +20,7 @@ pub mod kv;
 pub mod member;
 pub mod memory;
 pub mod meta;
+pub mod restore;
 pub mod tables;
 pub mod v2auth;
 pub mod voters;

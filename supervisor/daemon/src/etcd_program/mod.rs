@@ -6,6 +6,7 @@
 //! | 1 | settings that make no sense, or a start or run that failed |
 //! | 2 | a command line that cannot be read |
 
+pub mod backup;
 mod browsers;
 mod config_file;
 mod flags;

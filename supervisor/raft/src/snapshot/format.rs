@@ -13,10 +13,10 @@ const BLOCK: usize = 64 << 10;
 const LONGEST: u32 = 256 << 20;
 
 /// What is called for each row; its words end the reading.
-pub(super) type TakeRow<'r> = dyn FnMut(Table, &[u8], &[u8]) -> Result<(), String> + 'r;
+pub(crate) type TakeRow<'r> = dyn FnMut(Table, &[u8], &[u8]) -> Result<(), String> + 'r;
 
 /// Writes a snapshot.
-pub(super) struct Writer<W: Write> {
+pub(crate) struct Writer<W: Write> {
     out: W,
     block: Vec<u8>,
     rows: u64,
@@ -79,24 +79,31 @@ pub(super) fn write_block(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> 
 }
 
 /// Reads the head; says what is wrong with it.
-pub(super) fn read_head(input: &mut impl Read, cluster: u64) -> Result<SnapshotMeta, String> {
+pub(crate) fn read_head(input: &mut impl Read, cluster: u64) -> Result<SnapshotMeta, String> {
+    let (found, meta) = read_any_head(input)?;
+    if found != cluster {
+        return Err(format!("it belongs to cluster {found:x}, not {cluster:x}"));
+    }
+    Ok(meta)
+}
+
+/// Reads the head of any cluster's snapshot: that cluster, and what the snapshot says of itself.
+pub(crate) fn read_any_head(input: &mut impl Read) -> Result<(u64, SnapshotMeta), String> {
     let magic: [u8; 8] = bytes(input)?;
     if magic != *MAGIC {
         return Err("it does not begin as a snapshot does".to_owned());
     }
-    let found = u64::from_le_bytes(bytes(input)?);
-    if found != cluster {
-        return Err(format!("it belongs to cluster {found:x}, not {cluster:x}"));
-    }
+    let cluster = u64::from_le_bytes(bytes(input)?);
     let mut meta = Vec::new();
     if !read_block(input, &mut meta)? {
         return Err("it has no head".to_owned());
     }
-    postcard::from_bytes(&meta).map_err(|e| format!("its head is not of this version: {e}"))
+    let meta = postcard::from_bytes(&meta).map_err(|e| format!("its head is not of this version: {e}"))?;
+    Ok((cluster, meta))
 }
 
 /// Gives each row to `row`, to the end; says what is wrong, or what `row` said.
-pub(super) fn read_rows(input: &mut impl Read, row: &mut TakeRow<'_>) -> Result<u64, String> {
+pub(crate) fn read_rows(input: &mut impl Read, row: &mut TakeRow<'_>) -> Result<u64, String> {
     let (mut block, mut rows) = (Vec::new(), 0);
     while read_block(input, &mut block)? {
         let mut rest = block.as_slice();

@@ -14,7 +14,7 @@
 //! snapshot the next start loads.
 
 mod file;
-mod format;
+pub(crate) mod format;
 pub mod fuzz;
 
 pub use file::SnapshotFile;
@@ -108,7 +108,7 @@ impl Snapshots {
             .max())
     }
 
-    fn path_for(&self, last: Option<LogId>) -> PathBuf {
+    pub(crate) fn path_for(&self, last: Option<LogId>) -> PathBuf {
         let (index, term) = last.map_or((0, 0), |id| (id.index, id.leader_id.term));
         self.dir.join(format!("{index:020}-{term:016}.snap"))
     }
