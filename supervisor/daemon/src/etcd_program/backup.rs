@@ -227,7 +227,7 @@ fn open(path: &Path) -> anyhow::Result<File> {
     File::open(path).context(format!("the snapshot {} cannot be opened", path.display()))
 }
 
-/// Reads a file to its end against the sum there; leaves it at its begin.
+/// Reads a file from its begin to its end against the sum there; leaves it at its begin.
 fn check_sum(file: &mut File) -> anyhow::Result<()> {
     let size = file.metadata()?.len();
     let sum_size = Sha256::output_size() as u64;
@@ -236,6 +236,7 @@ fn check_sum(file: &mut File) -> anyhow::Result<()> {
         "snapshot missing hash but --skip-hash-check=false: it is cut short, or no snapshot that was streamed"
     );
     let mut hash = Sha256::new();
+    file.seek(SeekFrom::Start(0))?;
     let mut content = BufReader::new(&mut *file).take(size - sum_size);
     let mut chunk = vec![0; 256 << 10];
     loop {

@@ -64,8 +64,10 @@ impl Quota {
 
     fn used(&self, node: &Node) -> Result<u64, Status> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nothing is refused by an old look: somebody may have made room just now.
         if let Some((at, used)) = *seen
             && at.elapsed() < FRESH
+            && used < self.limit
         {
             return Ok(used);
         }
