@@ -64,7 +64,7 @@ pub async fn put(api: &Api, item: &str, headers: &HeaderMap, body: Body) -> Resu
     }
     let name = UnitName::parse(&sent.name).map_err(Refusal::bad_request)?;
     let desired = desired_of(&sent.desired_state)?;
-    let file = wire::file_of(sent.options);
+    let file = wire::file_of(sent.options).map_err(Refusal::bad_request)?;
     let held = api.read(|tx| fleet::unit(tx, &name)).await?;
     let content_differs = held.as_ref().is_none_or(|held| held.file.hash() != file.hash());
     if file.options.is_empty() && held.is_none() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use corten_spec::fleet::UnitState;
 use corten_spec::machine::Machine;
 use corten_spec::unit_file::{UnitFile, UnitOption};
+use corten_spec::unit_parse::UnitFileError;
 use serde::{Deserialize, Serialize};
 
 /// One option of a unit.
@@ -155,11 +156,17 @@ impl From<WireOption> for UnitOption {
     }
 }
 
-/// A unit file of options that were sent.
-pub fn file_of(options: Vec<WireOption>) -> UnitFile {
-    UnitFile {
+/// A unit file of options that were sent, as it will be read back from a machine's disk: blanks around a value are gone,
+/// and a line break in one begins a line. Were it stored as sent, the agent would find another content on the disk each
+/// time it looks, and write it again for ever.
+///
+/// # Errors
+/// The options do not print as a unit file.
+pub fn file_of(options: Vec<WireOption>) -> Result<UnitFile, UnitFileError> {
+    let sent = UnitFile {
         options: options.into_iter().map(UnitOption::from).collect(),
-    }
+    };
+    UnitFile::parse(&sent.to_string())
 }
 
 impl From<UnitState> for WireState {
@@ -215,6 +222,29 @@ mod tests {
             serde_json::to_string(&unit).unwrap(),
             r#"{"currentState":"inactive","desiredState":"launched","name":"a.service","options":[{"name":"ExecStart","section":"Service","value":"x"}]}"#
         );
+    }
+
+    #[test]
+    fn a_file_is_taken_as_a_disk_gives_it_back() {
+        let option = |name: &str, value: &str| WireOption {
+            name: name.into(),
+            section: "Service".into(),
+            value: value.into(),
+        };
+        for (name, value, text) in [
+            ("ExecStart", " /bin/true ", "ExecStart=/bin/true"),
+            (" ExecStart ", "/bin/true\r", "ExecStart=/bin/true"),
+            (
+                "ExecStart",
+                "/bin/true\n\nUser=core",
+                "ExecStart=/bin/true\nUser=core",
+            ),
+        ] {
+            let file = file_of(vec![option(name, value)]).unwrap();
+            assert_eq!(file.to_string(), format!("[Service]\n{text}\n"));
+            assert_eq!(UnitFile::parse(&file.to_string()).unwrap(), file, "{value:?}");
+        }
+        assert!(file_of(vec![option("A", "b\n[Unit] c")]).is_err());
     }
 
     #[test]
