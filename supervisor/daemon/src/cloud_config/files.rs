@@ -2,14 +2,16 @@
 //! made beside it, gets its mode and owner, and takes its name.
 //!
 //! Danger: this runs as root in folders other users may own (`~/.ssh`); what is read there is opened without following
-//! a link at its end, and a link at the end of a path is replaced, never written through.
+//! a link at its end, and a link at the end of a path is replaced, never written through. A folder of theirs is held open
+//! (`Held`) while something is done in it, since its name may come to mean another one meanwhile.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
+use nix::libc::{O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
 
 /// What a file shall be.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +27,33 @@ pub struct Wanted<'a> {
 /// `path` (absolute) below `root`.
 pub fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
+}
+
+/// A folder that stays the same one, whatever its path comes to mean.
+#[derive(Debug)]
+pub struct Held(File);
+
+impl Held {
+    /// The folder at `path`, which is no link.
+    pub fn open(path: &Path) -> std::io::Result<Held> {
+        let flags = O_NOFOLLOW | O_CLOEXEC | O_DIRECTORY;
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)
+            .map(Held)
+    }
+
+    /// The path by which this folder and nothing else is reached.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+
+    /// Gives it to `owner`, with these permission bits.
+    pub fn set(&self, owner: (u32, u32), mode: u32) -> std::io::Result<()> {
+        fchown(&self.0, Some(owner.0), Some(owner.1))?;
+        self.0.set_permissions(fs::Permissions::from_mode(mode))
+    }
 }
 
 /// A file's text, as far as it is text; nothing if it cannot be read.
@@ -101,7 +130,8 @@ fn write(path: &Path, wanted: Wanted<'_>) -> std::io::Result<()> {
         .open(path)?;
     file.write_all(wanted.content)?;
     if let Some((user, group)) = wanted.owner {
-        chown(path, Some(user), Some(group))?;
+        // By the file, not by its name: who owns the folder could have put a link in its place.
+        fchown(&file, Some(user), Some(group))?;
     }
     // After chown, which takes set-user-ID away.
     file.set_permissions(fs::Permissions::from_mode(wanted.mode))?;
@@ -162,6 +192,24 @@ mod tests {
         assert_eq!(fs::read(&secret).unwrap(), b"s");
         assert_eq!(read_no_follow(&path).unwrap().unwrap(), b"mine");
         assert!(read_no_follow(&root.path().join("none")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_folder_that_is_held_stays_the_one_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let (mine, moved, other) = (
+            root.path().join("mine"),
+            root.path().join("moved"),
+            root.path().join("other"),
+        );
+        fs::create_dir(&mine).unwrap();
+        fs::create_dir(&other).unwrap();
+        let held = Held::open(&mine).unwrap();
+        fs::rename(&mine, &moved).unwrap();
+        std::os::unix::fs::symlink(&other, &mine).unwrap();
+        assert!(replace(&held.path().join("keys"), plain(b"k")).unwrap());
+        assert!(moved.join("keys").exists() && !other.join("keys").exists());
+        assert!(Held::open(&mine).is_err(), "a link");
     }
 
     #[test]

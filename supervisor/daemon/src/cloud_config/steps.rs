@@ -3,14 +3,14 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use corten_spec::cloud_config::merge;
 use corten_spec::cloud_config::plan::Step;
 
 use super::accounts::{self, ChangeError};
-use super::files::{Wanted, below, link, read_no_follow, replace};
+use super::files::{Held, Wanted, below, link, read_no_follow, replace};
 use super::system::Manager;
 
 /// Why a step could not be done.
@@ -200,18 +200,20 @@ fn authorize(root: &Path, user: &str, set: &str, keys: &[String]) -> Result<bool
     let folder = home.join(".ssh");
     let owner = (account.uid, account.gid);
     let failed = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
-    match fs::symlink_metadata(&folder) {
-        Ok(meta) if meta.is_dir() => {}
-        Ok(_) => return Err(format!("{} is not a folder", folder.display())),
-        Err(_) => {
-            DirBuilder::new()
-                .mode(0o700)
-                .create(&folder)
-                .map_err(|e| failed(&folder, e))?;
-            lchown(&folder, Some(owner.0), Some(owner.1)).map_err(|e| failed(&folder, e))?;
-        }
+    let made = match DirBuilder::new().mode(0o700).create(&folder) {
+        Ok(()) => true,
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(e) => return Err(failed(&folder, e)),
+    };
+    let held = Held::open(&folder).map_err(|e| match fs::symlink_metadata(&folder) {
+        Ok(there) if !there.is_dir() => format!("{} is not a folder", folder.display()),
+        _ => failed(&folder, e),
+    })?;
+    let set = held.set(owner, 0o700);
+    if made {
+        set.map_err(|e| failed(&folder, e))?;
     }
-    let path = folder.join("authorized_keys");
+    let path = held.path().join("authorized_keys");
     // A link there could point to anything root may read; it is replaced, not followed.
     let there = read_no_follow(&path).unwrap_or_default().unwrap_or_default();
     let content = merge::set_keys(&String::from_utf8_lossy(&there), set, keys);
@@ -220,6 +222,5 @@ fn authorize(root: &Path, user: &str, set: &str, keys: &[String]) -> Result<bool
         mode: 0o600,
         owner: Some(owner),
     };
-    let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
-    replace(&path, wanted).map_err(|e| failed(&path, e))
+    replace(&path, wanted).map_err(|e| failed(&folder.join("authorized_keys"), e))
 }
