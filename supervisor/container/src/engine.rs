@@ -2,7 +2,9 @@
 //!
 //! Duty: name every path once. Refusal: reads and writes nothing but the two roots' directories.
 
+use std::fs::{DirBuilder, Permissions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Default root of what survives a reboot.
@@ -32,8 +34,11 @@ impl Engine {
         }
     }
 
-    /// Creates the directories, private to root.
+    /// Creates the directories, private to root: a layer's set-user-id programs must not be within reach of the machine's
+    /// own users, nor a volume's files.
     pub fn prepare(&self) -> io::Result<()> {
+        let mut private = DirBuilder::new();
+        private.recursive(true).mode(0o700);
         for dir in [
             self.blobs(),
             self.layers(),
@@ -42,7 +47,10 @@ impl Engine {
             self.run_containers(),
             self.run.join("network"),
         ] {
-            std::fs::create_dir_all(dir)?;
+            private.create(dir)?;
+        }
+        for root in [&self.data, &self.run] {
+            std::fs::set_permissions(root, Permissions::from_mode(0o700))?;
         }
         Ok(())
     }
@@ -115,5 +123,27 @@ impl Engine {
     /// Lock over leases, links and the firewall table.
     pub fn network_lock(&self) -> PathBuf {
         self.run.join("network/lock")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_else_gets_in_also_where_a_directory_was_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::new(dir.path().join("data"), dir.path().join("run"));
+        std::fs::create_dir(engine.data()).unwrap();
+        std::fs::set_permissions(engine.data(), Permissions::from_mode(0o755)).unwrap();
+        engine.prepare().unwrap();
+        for root in [engine.data(), engine.run()] {
+            assert_eq!(
+                root.metadata().unwrap().permissions().mode() & 0o7777,
+                0o700,
+                "{root:?}"
+            );
+        }
     }
 }
