@@ -4,6 +4,7 @@
 //! boot a kernel. So three things must hold: the processor has the extension, the node opens, and a tiny machine runs.
 
 use std::fs::OpenOptions;
+use std::io::Write;
 use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -72,7 +73,14 @@ fn has_extension(cpuinfo: &str) -> bool {
 fn trial() -> Result<(), String> {
     let file = std::env::temp_dir().join(format!("kvm-trial-{}.rom", std::process::id()));
     let text = |error: std::io::Error| error.to_string();
-    std::fs::write(&file, rom::exit(16)).map_err(text)?;
+    // Made anew, or not at all: in a folder that all may write to, a link could lie under this name.
+    let mut new = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&file)
+        .map_err(text)?;
+    new.write_all(&rom::exit(16)).map_err(text)?;
+    drop(new);
     let result = run_trial(&file);
     std::fs::remove_file(&file).map_err(text)?;
     result
