@@ -92,7 +92,7 @@ pub fn write(contents: &Contents, out: &Path) -> Result<()> {
         let size = fs::metadata(file)?.len();
         if size > room {
             bail!(
-                "{} has {} MiB, its partition {} only {} MiB; leave something out (image/src/rules.rs)",
+                "{} has {} MiB, its partition {} only {} MiB; leave something out (image/lists)",
                 file.display(),
                 size >> 20,
                 partitions[number].label,

@@ -198,7 +198,6 @@ fn refresh_mark(options: &Options) -> Result<String> {
     Ok(fs::read_to_string(&path).unwrap_or_default())
 }
 
-/// Seconds since 1970 of the last commit.
 /// When the last commit was made, in seconds since 1970: the time of every file unless another is given.
 pub fn commit_time(repository: &Path) -> Result<u64> {
     let mut git = Command::new("git");

@@ -160,9 +160,6 @@ fn adapt(mut spec: Value, pid: i32, root: &Path, record: &Record, exec: &Exec) -
     };
     process["capabilities"] = json!({"bounding": bounding, "effective": held, "permitted": held});
     let linux = &mut spec["linux"];
-    if exec.privileged {
-        linux["seccomp"] = Value::Null;
-    }
     for namespace in linux["namespaces"].as_array_mut().into_iter().flatten() {
         let file = match namespace["type"].as_str().unwrap_or_default() {
             "network" => "net",
