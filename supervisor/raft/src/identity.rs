@@ -185,7 +185,7 @@ pub(crate) fn remember(
         "member {:x}\ncluster {:x}\n{mark}",
         identity.member, identity.cluster
     );
-    disk::write_whole(disk, &data_dir.join("identity"), text.as_bytes())
+    disk::write_whole(disk, &data_dir.join("identity"), text.as_bytes()).map(drop)
 }
 
 fn parse(text: &str) -> Option<Identity> {

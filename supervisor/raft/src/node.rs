@@ -273,6 +273,7 @@ impl Node {
     pub fn status(&self) -> Status {
         let metrics = self.inner.raft.metrics().borrow().clone();
         let applied_index = *self.inner.applied.borrow();
+        let committed = *self.inner.log.committed().borrow();
         Status {
             member_id: self.inner.identity.member,
             cluster_id: self.inner.identity.cluster,
@@ -280,7 +281,7 @@ impl Node {
             term: metrics.current_term,
             raft_index: metrics.last_log_index.unwrap_or(0),
             applied_index,
-            committed_index: self.inner.log.committed().max(applied_index),
+            committed_index: committed.map_or(0, |id| id.index).max(applied_index),
             etcd_index: self.read(|tx| meta::etcd_index(tx)).unwrap_or(0),
             no_space: self.inner.no_space(),
         }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use openraft::SnapshotPolicy;
 use tokio::sync::{broadcast, mpsc, watch};

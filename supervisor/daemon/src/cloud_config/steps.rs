@@ -209,9 +209,9 @@ fn authorize(root: &Path, user: &str, set: &str, keys: &[String]) -> Result<bool
         Ok(there) if !there.is_dir() => format!("{} is not a folder", folder.display()),
         _ => failed(&folder, e),
     })?;
-    let set = held.set(owner, 0o700);
+    let owned = held.set(owner, 0o700);
     if made {
-        set.map_err(|e| failed(&folder, e))?;
+        owned.map_err(|e| failed(&folder, e))?;
     }
     let path = held.path().join("authorized_keys");
     // A link there could point to anything root may read; it is replaced, not followed.

@@ -82,12 +82,6 @@ impl LogStore {
         self.shared.no_space.load(Ordering::Relaxed)
     }
 
-    /// The last entry known to be committed.
-    pub fn committed(&self) -> u64 {
-        let committed = self.shared.lock().standing.committed;
-        committed.map_or(0, |id| id.index)
-    }
-
     /// The last purged entry.
     pub fn purged(&self) -> Option<LogId> {
         self.shared.lock().standing.purged
