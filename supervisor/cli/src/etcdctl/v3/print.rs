@@ -221,7 +221,7 @@ mod tests {
             response: Some(pb::response_op::Response::ResponsePut(pb::PutResponse::default())),
         };
         let answer = pb::TxnResponse {
-            header: header.clone(),
+            header,
             succeeded: true,
             responses: vec![put],
         };

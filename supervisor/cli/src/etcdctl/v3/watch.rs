@@ -86,7 +86,7 @@ fn show(format: Format, answer: &pb::WatchResponse) {
             .collect();
         let header = json(
             "etcdserverpb.ResponseHeader",
-            &answer.header.clone().unwrap_or_default(),
+            &answer.header.unwrap_or_default(),
         );
         say(format!(
             "{{\"Header\":{header},\"Events\":[{}],\"CompactRevision\":{},\"Canceled\":{},\"Created\":{}}}",
