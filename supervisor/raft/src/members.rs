@@ -255,7 +255,7 @@ impl Inner {
         peer_urls: &[String],
     ) -> Result<(), MemberError> {
         if now.get_node(&id).is_some() {
-            return Ok(()); // Asked again: the answer was lost.
+            return self.members_are_committed().await; // asked again: the answer was lost, or is not known yet
         }
         if self.is_removed(id)? {
             return Err(MemberError::Removed);
@@ -285,6 +285,19 @@ impl Inner {
         roles.insert(id, new);
         // One change: so the number of those that are to vote stays as it is.
         self.change(ChangeMembers::SetNodes(roles), true).await
+    }
+
+    /// Waits until the members, as this leader counts them, are so for good.
+    async fn members_are_committed(&self) -> Result<(), MemberError> {
+        let mut metrics = self.raft.metrics();
+        let committed = metrics.wait_for(|metrics| {
+            metrics.last_applied.map(|id| id.index) >= metrics.membership_config.log_id().map(|id| id.index)
+        });
+        match tokio::time::timeout(self.request_timeout(), committed).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(ProposeError::Stopped("raft has ended".to_owned()).into()),
+            Err(_) => Err(ProposeError::Timeout.into()),
+        }
     }
 
     /// Changes who is to vote.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use corten_store::voters::{Change, Policy, Seat, View, decide, gives_way};
@@ -70,7 +71,8 @@ fn give_way(inner: &Inner, expected: &mut Expected, now: Instant, silence: &mut 
         }
         return;
     }
-    if inner.leads() && inner.no_space() {
+    // One that hands over is silent already.
+    if inner.leads() && inner.no_space() && !inner.handing_over.load(Ordering::SeqCst) {
         let (view, now_ms) = view(inner, expected, now);
         if gives_way(&view, &policy(inner), now_ms) {
             tracing::warn!("this leader's disk is full: it falls silent, so that another one is elected");

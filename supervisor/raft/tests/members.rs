@@ -171,13 +171,13 @@ async fn under_load_members_come_and_go_and_no_acknowledged_write_is_lost() {
         cluster.node(0).change_members(promote.clone()).await
     })
     .await;
+    let fourth = add(&mut cluster, 3, false).await;
+    until("the fourth votes", || is_voter(&cluster, 0, fourth)).await;
     let moved = MemberChange::Update {
         id: third,
         peer_urls: vec![format!("http://localhost:{}", cluster.addresses[2].port())],
     };
     cluster.node(1).change_members(moved).await.unwrap();
-    let fourth = add(&mut cluster, 3, false).await;
-    until("the fourth votes", || is_voter(&cluster, 0, fourth)).await;
     let remove = MemberChange::Remove { id: second };
     cluster.node(0).change_members(remove).await.unwrap();
     cluster.stop(1).await;

@@ -84,10 +84,7 @@ fn show(format: Format, answer: &pb::WatchResponse) {
             .iter()
             .map(|event| json("mvccpb.Event", event))
             .collect();
-        let header = json(
-            "etcdserverpb.ResponseHeader",
-            &answer.header.unwrap_or_default(),
-        );
+        let header = json("etcdserverpb.ResponseHeader", &answer.header.unwrap_or_default());
         say(format!(
             "{{\"Header\":{header},\"Events\":[{}],\"CompactRevision\":{},\"Canceled\":{},\"Created\":{}}}",
             events.join(","),
