@@ -13,6 +13,8 @@ pub struct OnDisk {
     /// We asked systemd to start it and not to stop it since: true from `Start` to `Stop` or `Remove`, whatever came of
     /// the start. The shell keeps this beside the file, so that it outlives the supervisor and ends with the boot.
     pub launched: bool,
+    /// Why that start came to nothing, in systemd's words; empty if it did not. Kept like `launched`.
+    pub start_error: String,
 }
 
 /// What the disk and systemd say of one unit.

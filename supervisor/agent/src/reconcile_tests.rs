@@ -37,6 +37,7 @@ fn see(unit: &str, content: Option<&str>, active: &str, launched: bool) -> (Unit
             hash: file.hash(),
             requirements: Requirements::of(&name(unit), &file),
             launched,
+            start_error: String::new(),
         }
     });
     let observed = Observed {
@@ -217,6 +218,7 @@ fn act(observed: &mut BTreeMap<UnitName, Observed>, actions: &[Action]) {
                     hash: file.hash(),
                     requirements,
                     launched: false,
+                    start_error: String::new(),
                 });
             }
             Action::Start(_) => {
@@ -304,6 +306,7 @@ proptest! {
                 hash: unit.hash.clone(),
                 requirements: unit.requirements.clone(),
                 launched: unit.launch,
+                start_error: String::new(),
             };
             let seen = Observed { on_disk: Some(on_disk), active: active.to_owned(), ..Observed::default() };
             (unit.name.clone(), seen)

@@ -107,6 +107,7 @@ fn row(machine: &MachineId, name: &UnitName, seen: &Observed, on_disk: &OnDisk, 
         active: seen.active.clone(),
         sub: seen.sub.clone(),
         launched: held || on_disk.launched,
+        start_error: on_disk.start_error.clone(),
     }
 }
 

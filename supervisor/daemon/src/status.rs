@@ -9,7 +9,8 @@ pub fn line(name: &str, node: &Node, registered: u64) -> String {
     let members = node.members();
     let leader = members.iter().find(|member| member.id == status.leader_id);
     let leader = match leader {
-        None => "no leader".to_owned(),
+        None => "no leader, nothing can be changed".to_owned(),
+        Some(_) if status.without_quorum => "no quorum, nothing can be changed".to_owned(),
         Some(member) if member.id == status.member_id => "leads".to_owned(),
         Some(member) => format!("{} leads", member.name),
     };

@@ -137,6 +137,8 @@ pub struct Status {
     pub committed_index: u64,
     /// The v2 store's index.
     pub etcd_index: u64,
+    /// Whether it leads, or would, but no majority has answered it for longer than any request waits.
+    pub without_quorum: bool,
     /// Whether the disk is full: reads go on, writes are refused.
     pub no_space: bool,
 }

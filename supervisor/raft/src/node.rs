@@ -274,6 +274,7 @@ impl Node {
         let metrics = self.inner.raft.metrics().borrow().clone();
         let applied_index = *self.inner.applied.borrow();
         let committed = *self.inner.log.committed().borrow();
+        let unheard = metrics.millis_since_quorum_ack.map(Duration::from_millis);
         Status {
             member_id: self.inner.identity.member,
             cluster_id: self.inner.identity.cluster,
@@ -283,6 +284,7 @@ impl Node {
             applied_index,
             committed_index: committed.map_or(0, |id| id.index).max(applied_index),
             etcd_index: self.read(|tx| meta::etcd_index(tx)).unwrap_or(0),
+            without_quorum: unheard.is_some_and(|time| time > self.inner.request_timeout()),
             no_space: self.inner.no_space(),
         }
     }

@@ -79,4 +79,6 @@ pub struct UnitState {
     pub sub: String,
     /// True once the machine's agent has asked systemd to start it (fleet's job-state == target).
     pub launched: bool,
+    /// Why systemd did not run it when it was asked to: what it answered, or how the start job ended. Empty if it did.
+    pub start_error: String,
 }

@@ -40,6 +40,7 @@ fn state(name: &str, n: u8, launched: bool) -> UnitState {
         active: "active".to_owned(),
         sub: "running".to_owned(),
         launched,
+        start_error: String::new(),
     }
 }
 

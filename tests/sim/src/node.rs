@@ -198,6 +198,7 @@ impl Node {
                         hash: file.hash(),
                         requirements,
                         launched: false,
+                        start_error: String::new(),
                     },
                 );
             }

@@ -132,11 +132,11 @@ enum Verb {
 
 #[derive(Args)]
 struct Shape {
-    /// Memory of each, in MiB
-    #[arg(long, default_value_t = 1024)]
+    /// Memory of each, in MiB, at least 256
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(256..))]
     memory: u32,
-    /// Disk of each, in GiB
-    #[arg(long, default_value_t = 4)]
+    /// Disk of each, in GiB, at least 2 (the image takes 1.5)
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(2..=8192))]
     disk: u64,
     /// Boot through UEFI instead of loading the kernel directly
     #[arg(long)]

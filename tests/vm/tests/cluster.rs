@@ -350,6 +350,65 @@ fn fleetctl_says_what_is_wrong() -> Result<()> {
 
 #[test]
 #[ignore = "boots machines"]
+fn fleetctl_says_why_systemd_did_not_start_a_unit() -> Result<()> {
+    cluster(|c| {
+        let fleetctl = Fleetctl::by(c, "node2")?;
+        let sleeps = |name: &str, head: &str| {
+            let text = format!("[Unit]\n{head}\n[Service]\nExecStart=/bin/sleep infinity\n");
+            unit_file(c, name, &text)
+        };
+        let refused = fleetctl.output(&[
+            "start",
+            &sleeps("needs-none.service", "Requires=no-such.service")?,
+        ])?;
+        ensure!(refused.code == Some(1), "{refused:?}");
+        says(
+            &refused.stderr,
+            &[
+                "systemd refused to start needs-none.service",
+                "no-such.service not found",
+            ],
+        )?;
+        says(
+            &fleetctl.run(&["list-units", "--fields=unit,active,reason"])?,
+            &["needs-none.service", "inactive", "no-such.service not found"],
+        )?;
+        let status = fleetctl.output(&["status", "needs-none.service"])?;
+        ensure!(status.code == Some(3), "{status:?}");
+        says(&status.stderr, &["no-such.service not found"])?;
+
+        // Of a failed dependency nothing is in the state of the unit itself.
+        let fails = unit_file(
+            c,
+            "fails.service",
+            "[Service]\nType=oneshot\nExecStart=/bin/false\n",
+        )?;
+        fleetctl.run(&["load", &fails])?;
+        let head = "Requires=fails.service\nAfter=fails.service\n[X-Fleet]\nMachineOf=fails.service";
+        let failed = fleetctl.output(&["start", &sleeps("needs-failed.service", head)?])?;
+        ensure!(failed.code == Some(1), "{failed:?}");
+        says(&failed.stderr, &["a unit that it requires failed"])?;
+
+        fleetctl.run(&[
+            "start",
+            &sleeps(
+                "needs-docker.service",
+                "Requires=docker.service\nAfter=docker.service",
+            )?,
+        ])?;
+        let all = [
+            "needs-none.service",
+            "needs-failed.service",
+            "fails.service",
+            "needs-docker.service",
+        ];
+        fleetctl.run(&[&["destroy"], &all[..]].concat())?;
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "boots machines"]
 fn a_killed_supervisor_comes_back_with_everything_and_disturbs_no_unit() -> Result<()> {
     cluster(|c| {
         let fleetctl = Fleetctl::by(c, "node1")?;
@@ -451,6 +510,9 @@ fn without_a_majority_clients_say_so_and_units_run_on() -> Result<()> {
             "{refused:?}"
         );
         ensure!(c.run("node1", "systemctl is-active held.service")?.trim() == "active");
+        wait_output(c, "node1", "systemctl show -P StatusText corten", SOON, |text| {
+            text.contains("nothing can be changed")
+        })?;
         c.network().heal_all()?;
         wait_output(c, "node1", "etcdctl set /again x || true", SOON, |text| {
             text.trim() == "x"

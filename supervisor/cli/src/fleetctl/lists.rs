@@ -12,7 +12,7 @@ use crate::terminal::{say, tell};
 /// Columns of list-machines.
 pub(super) const MACHINE_FIELDS: [&str; 3] = ["ip", "machine", "metadata"];
 /// Columns of list-units.
-pub(super) const STATE_FIELDS: [&str; 6] = ["active", "hash", "load", "machine", "sub", "unit"];
+pub(super) const STATE_FIELDS: [&str; 7] = ["active", "hash", "load", "machine", "reason", "sub", "unit"];
 /// Columns of list-unit-files; `reason` is our own.
 pub(super) const UNIT_FIELDS: [&str; 9] = [
     "desc", "dstate", "global", "hash", "reason", "state", "target", "tmachine", "unit",
@@ -150,6 +150,7 @@ fn state_field(state: &State, field: &str, full: bool, machines: &[Machine]) -> 
         "active" => state.active.clone(),
         "sub" => state.sub.clone(),
         "hash" => or_dash(shortened(&state.hash, full)),
+        "reason" => or_dash(&state.start_error),
         _ => where_is(&state.machine_id, full, machines),
     }
 }
@@ -243,6 +244,7 @@ mod tests {
             "01234567.../10.0.0.1"
         );
         assert_eq!(state_field(&state, "machine", false, &[]), "01234567...");
+        assert_eq!(state_field(&state, "reason", false, &[]), "-");
         assert_eq!(state_field(&state, "hash", false, &[]), "3750b3e");
         assert_eq!(
             state_field(

@@ -8,7 +8,7 @@ use super::fault::{ApiFault, Failure};
 use super::remote::Machines;
 use super::wire::{Machine, Unit};
 use super::{arguments_of, go};
-use crate::terminal::{print, say};
+use crate::terminal::{print, say, tell};
 
 /// Runs `cat`.
 pub(super) async fn cat(api: &mut Api, matches: &ArgMatches) -> Result<u8, Failure> {
@@ -34,11 +34,18 @@ pub(super) async fn status(
         let Some(unit) = get(api, &name).await? else {
             return Err(Failure::new(format!("Unit {name} does not exist.")));
         };
-        let ids = if unit.is_global() {
-            reporting(api, &name).await?
+        let states = api
+            .states_of(&name)
+            .await
+            .map_err(|fault| retrieving(&name, &fault))?;
+        let ids: Vec<String> = if unit.is_global() {
+            states.iter().map(|state| state.machine_id.clone()).collect()
         } else {
             vec![unit.machine_id.clone()]
         };
+        for state in states.iter().filter(|state| !state.start_error.is_empty()) {
+            tell(format!("Unit {name} was not started: {}", state.start_error));
+        }
         if ids.is_empty() || (!unit.is_global() && unit.current_state == "inactive") {
             return Err(Failure::new(not_loaded(&unit)));
         }
@@ -56,15 +63,6 @@ pub(super) async fn status(
         }
     }
     Ok(0)
-}
-
-/// The machines that report a unit.
-async fn reporting(api: &mut Api, name: &str) -> Result<Vec<String>, Failure> {
-    let states = api
-        .states_of(name)
-        .await
-        .map_err(|fault| retrieving(name, &fault))?;
-    Ok(states.into_iter().map(|state| state.machine_id).collect())
 }
 
 fn not_loaded(unit: &Unit) -> String {

@@ -10,8 +10,9 @@
 //! | activating, auto-restart | failed: it ended, and systemd tries again later            |
 //! | failed                   | failed                                                     |
 //! | inactive                 | done: a oneshot or a short job has run, as systemctl sees it |
+//! | inactive, start error    | failed: systemd refused the start, or a unit it requires failed |
 //!
-//! The danger: the first states seen may be those from before the start. The last three rows count only when they
+//! The danger: the first states seen may be those from before the start. The middle three rows count only when they
 //! have stood for a while after the unit was launched.
 
 use std::time::Duration;
@@ -140,6 +141,12 @@ fn started(hash: Option<&str>, state: Option<&State>, launched_for: Duration) ->
     let broken = !matches!(state.load.as_str(), "" | "loaded" | "stub" | "merged");
     let words = in_words(state);
     match (state.active.as_str(), state.sub.as_str()) {
+        ("inactive" | "failed", _) if !state.start_error.is_empty() => {
+            let (why, name) = (&state.start_error, &state.name);
+            Verdict::Failed(format!(
+                "{why}; once that is mended: fleetctl stop {name}; fleetctl start {name}"
+            ))
+        }
         _ if broken && settled => Verdict::Failed(format!("systemd cannot load it: {}", state.load)),
         ("active" | "reloading" | "refreshing", _) if !broken => Verdict::Reached,
         ("activating", "auto-restart") | ("failed", _) if settled => Verdict::Failed(words),
@@ -175,6 +182,7 @@ mod tests {
             load: "loaded".into(),
             active: active.into(),
             sub: sub.into(),
+            ..State::default()
         }
     }
 
@@ -222,6 +230,15 @@ mod tests {
             ..state("inactive", "dead")
         };
         assert_eq!(word(&judge(&goal, Some(&launched), &[broken], later)), "failed");
+        let refused = State {
+            start_error: "systemd refused to start a.service: Unit b.service not found.".into(),
+            ..state("inactive", "dead")
+        };
+        let verdict = judge(&goal, Some(&launched), &[refused], soon);
+        assert!(
+            matches!(&verdict, Verdict::Failed(why) if why.contains("b.service not found")),
+            "{verdict:?}"
+        );
         let replaced = Goal::Started {
             hash: Some("newer".into()),
         };

@@ -50,6 +50,9 @@ pub(super) struct State {
     pub(super) active: String,
     #[serde(rename = "systemdSubState")]
     pub(super) sub: String,
+    /// Corten's own: why systemd did not run it when it was asked to.
+    #[serde(rename = "startError")]
+    pub(super) start_error: String,
 }
 
 /// A machine.

@@ -312,8 +312,8 @@ fn agent(host: &str) -> Agent {
     let tls = TlsConfig::builder().root_certs(root_certificates(host)).build();
     let config = Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_connect(Some(Duration::from_secs(30)))
-        .timeout_recv_response(Some(Duration::from_secs(60)))
+        .timeout_connect(Some(Duration::from_secs(15)))
+        .timeout_recv_response(Some(Duration::from_secs(30)))
         .timeout_per_read(Some(Duration::from_secs(60)))
         .user_agent(concat!("corten/", env!("CARGO_PKG_VERSION")))
         .tls_config(tls)

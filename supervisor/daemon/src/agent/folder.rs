@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! /run/fleet/units/web.service            the unit file systemd is given
-//! /run/fleet/units/.launched/web.service  empty: we asked systemd to start it, and not to stop it since
+//! /run/fleet/units/.launched/web.service  we asked systemd to start it, and not to stop it since; holds why it came to nothing
 //! /run/fleet/units/.unread/web.service    empty: systemd has not read the file yet
 //! ```
 //!
@@ -96,10 +96,12 @@ impl Folder {
     }
 
     fn on_disk(&self, name: &UnitName, file: &UnitFile) -> OnDisk {
+        let mark = std::fs::read_to_string(self.launched.join(name.as_str())).ok();
         OnDisk {
             hash: file.hash(),
             requirements: Requirements::of(name, file),
-            launched: self.launched.join(name.as_str()).exists(),
+            launched: mark.is_some(),
+            start_error: mark.unwrap_or_default(),
         }
     }
 
@@ -133,27 +135,32 @@ impl Folder {
     /// # Errors
     /// When it is there and cannot be removed.
     pub fn remove(&self, unit: &UnitName) -> Result<(), FolderError> {
-        self.mark_launched(unit, false)?;
+        self.mark_stopped(unit)?;
         let path = self.path(unit);
         at(&path, "remove the unit file", gone(std::fs::remove_file(&path)))?;
         self.mark_read(unit)
     }
 
-    /// Remembers whether a unit was started by us.
+    /// Remembers that a unit was started by us, and why that came to nothing; empty if it did not.
     ///
     /// # Errors
-    /// When the mark cannot be made or removed.
-    pub fn mark_launched(&self, unit: &UnitName, launched: bool) -> Result<(), FolderError> {
+    /// When the mark cannot be made.
+    pub fn mark_launched(&self, unit: &UnitName, error: &str) -> Result<(), FolderError> {
         let mark = self.launched.join(unit.as_str());
-        if launched {
-            at(&mark, "mark the unit as started", std::fs::write(&mark, ""))
-        } else {
-            at(
-                &mark,
-                "mark the unit as stopped",
-                gone(std::fs::remove_file(&mark)),
-            )
-        }
+        at(&mark, "mark the unit as started", std::fs::write(&mark, error))
+    }
+
+    /// Remembers that a unit was not started by us, or was stopped since.
+    ///
+    /// # Errors
+    /// When the mark cannot be removed.
+    pub fn mark_stopped(&self, unit: &UnitName) -> Result<(), FolderError> {
+        let mark = self.launched.join(unit.as_str());
+        at(
+            &mark,
+            "mark the unit as stopped",
+            gone(std::fs::remove_file(&mark)),
+        )
     }
 }
 
@@ -187,11 +194,13 @@ mod tests {
         assert!(!written.launched);
         assert!(folder.read().unwrap().is_empty(), "systemd has not read it");
         folder.mark_read(&name).unwrap();
-        folder.mark_launched(&name, true).unwrap();
+        folder.mark_launched(&name, "").unwrap();
         let read = folder.read().unwrap();
         assert_eq!(read.len(), 1);
         assert_eq!(read[&name].hash, written.hash);
         assert!(read[&name].launched);
+        folder.mark_launched(&name, "refused").unwrap();
+        assert_eq!(folder.read().unwrap()[&name].start_error, "refused");
         folder.remove(&name).unwrap();
         folder.remove(&name).unwrap();
         assert!(folder.read().unwrap().is_empty());

@@ -187,7 +187,33 @@ impl<S: Systemd> Agent<S> {
                 self.seen.insert(name, observed);
             }
         }
+        self.judge_starts();
         Ok(())
+    }
+
+    /// Takes note of starts that came to nothing, and forgets it of units that run after all.
+    fn judge_starts(&mut self) {
+        let ended_badly = self.systemd.ended_badly();
+        let mut news = Vec::new();
+        for (name, on_disk) in self.disk.iter().filter(|(_, on_disk)| on_disk.launched) {
+            let runs = self
+                .seen
+                .get(name)
+                .is_some_and(|seen| !matches!(seen.active.as_str(), "" | "inactive" | "failed"));
+            match ended_badly.get(name.as_str()) {
+                Some(why) if !runs => news.push((name.clone(), why.clone())),
+                _ if runs && !on_disk.start_error.is_empty() => news.push((name.clone(), String::new())),
+                _ => {}
+            }
+        }
+        for (unit, why) in news {
+            if !why.is_empty() {
+                tracing::error!(%unit, "systemd did not start it: {why}");
+            }
+            if let Err(error) = perform::mark_launched(&self.folder, &mut self.disk, &unit, why) {
+                tracing::error!(%unit, "{error}");
+            }
+        }
     }
 
     /// What is here, as the deciding half wants it.

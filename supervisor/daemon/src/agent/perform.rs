@@ -130,7 +130,11 @@ impl<S: Systemd> Performer<'_, S> {
         match action {
             Action::Stop(unit) => {
                 unless_unknown(systemd.stop(unit.as_str()).await)?;
-                self.mark_launched(unit, false)?;
+                self.folder.mark_stopped(unit)?;
+                if let Some(on_disk) = self.disk.get_mut(unit) {
+                    on_disk.launched = false;
+                    on_disk.start_error.clear();
+                }
             }
             Action::Disable(unit) => unless_unknown(systemd.disable(unit.as_str()).await)?,
             Action::ResetFailed(unit) => unless_unknown(systemd.reset_failed(unit.as_str()).await)?,
@@ -155,26 +159,34 @@ impl<S: Systemd> Performer<'_, S> {
         Ok(())
     }
 
-    /// The unit counts as launched whatever systemd answers, unless it never heard the question.
+    /// The unit counts as launched whatever systemd answers, unless it never heard the question. What it refused is kept:
+    /// the user who asked for the start must hear of it.
     async fn start(&mut self, unit: &UnitName) -> Result<(), ActionError> {
         let answer = self.systemd.start(unit.as_str()).await;
         if let Err(error @ SystemdError::Unreachable(_)) = answer {
             return Err(error.into());
         }
-        self.mark_launched(unit, true)?;
-        if let Err(error) = answer {
+        let error = answer.err().map(|error| error.to_string()).unwrap_or_default();
+        if !error.is_empty() {
             tracing::error!(%unit, "{error}");
         }
-        Ok(())
+        Ok(mark_launched(self.folder, self.disk, unit, error)?)
     }
+}
 
-    fn mark_launched(&mut self, unit: &UnitName, launched: bool) -> Result<(), FolderError> {
-        self.folder.mark_launched(unit, launched)?;
-        if let Some(on_disk) = self.disk.get_mut(unit) {
-            on_disk.launched = launched;
-        }
-        Ok(())
+/// Remembers that a unit was started, and why that came to nothing, if it did.
+pub fn mark_launched(
+    folder: &Folder,
+    disk: &mut BTreeMap<UnitName, OnDisk>,
+    unit: &UnitName,
+    error: String,
+) -> Result<(), FolderError> {
+    folder.mark_launched(unit, &error)?;
+    if let Some(on_disk) = disk.get_mut(unit) {
+        on_disk.launched = true;
+        on_disk.start_error = error;
     }
+    Ok(())
 }
 
 /// What systemd does not know is stopped, disabled and not failed.

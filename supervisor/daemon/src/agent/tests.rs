@@ -99,3 +99,66 @@ async fn a_restart_of_the_supervisor_touches_no_unit() {
     assert_eq!(machine.systemd.calls(), before, "systemd was asked for nothing");
     machine.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_systemd_refuses_says_so_until_the_unit_runs() {
+    let mut machines = testing::cluster(1, Duration::from_secs(30)).await;
+    let to = machines[0].fleet;
+    let state = async |what: &str, there: bool| {
+        until(what, async || {
+            let body = ask(to, "GET", "/fleet/v1/state/a.service", "", "").await.body;
+            (body.contains("\"startError\"") == there && body.contains("hash")).then_some(body)
+        })
+        .await
+    };
+    machines[0].systemd.refuse("a.service", true);
+    ask(to, "PUT", "/fleet/v1/units/a.service", JSON, &unit("none")).await;
+    let said = state("the refusal is told", true).await;
+    assert!(
+        said.contains("systemd refused to start a.service: Unit other.service not found."),
+        "{said}"
+    );
+
+    machines[0].stop().await;
+    let machine = machines.remove(0).restart().await;
+    let said = state("the refusal outlives the supervisor", true).await;
+    assert!(said.contains("other.service"), "{said}");
+    machine.systemd.start_job("a.service", "done");
+    let said = state("what runs was not refused", false).await;
+    assert!(said.contains("\"systemdActiveState\":\"active\""), "{said}");
+
+    machine.systemd.refuse("a.service", false);
+    let set = r#"{"desiredState":"loaded"}"#;
+    ask(to, "PUT", "/fleet/v1/units/a.service", JSON, set).await;
+    until("it is stopped", async || {
+        (!machine.systemd.runs("a.service")).then_some(())
+    })
+    .await;
+    machine.systemd.start_job("a.service", "dependency");
+    let other = ask(to, "GET", "/fleet/v1/state/a.service", "", "").await.body;
+    assert!(
+        !other.contains("startError"),
+        "a job nobody here asked for: {other}"
+    );
+    let mut machine = machine;
+    machine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_with_what_it_requires_says_so() {
+    let mut machines = testing::cluster(1, Duration::from_secs(30)).await;
+    let to = machines[0].fleet;
+    machines[0].systemd.refuse("a.service", true);
+    ask(to, "PUT", "/fleet/v1/units/a.service", JSON, &unit("none")).await;
+    let told = async |words: &str| {
+        until(words, async || {
+            let body = ask(to, "GET", "/fleet/v1/state/a.service", "", "").await.body;
+            body.contains(words).then_some(())
+        })
+        .await;
+    };
+    told("other.service not found").await;
+    machines[0].systemd.start_job("a.service", "dependency");
+    told("a unit that it requires failed").await;
+    machines[0].stop().await;
+}

@@ -67,6 +67,7 @@ pub fn document() -> Value {
         "systemdLoadState",
         "systemdActiveState",
         "systemdSubState",
+        "startError",
     ];
     json!({
         "kind": "discovery#restDescription",

@@ -79,6 +79,9 @@ pub struct WireState {
     /// SubState.
     #[serde(rename = "systemdSubState", skip_serializing_if = "String::is_empty")]
     pub sub: String,
+    /// Not fleet's: why systemd did not run it when it was asked to.
+    #[serde(rename = "startError", skip_serializing_if = "String::is_empty")]
+    pub start_error: String,
 }
 
 /// A page of states.
@@ -178,6 +181,7 @@ impl From<UnitState> for WireState {
             active: state.active,
             load: state.load,
             sub: state.sub,
+            start_error: state.start_error,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The connection is made when first needed and made again after it breaks. A task of its own reads signals, because
 //! a signal queue that nobody empties would keep method replies from being read, too.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,8 @@ type Row = (
     String,
     OwnedObjectPath,
 );
+/// The signal's body: job id, job path, unit, result.
+type JobRemoved = (u32, OwnedObjectPath, String, String);
 /// One row of what LinkUnitFiles and its kin answer: change, link, target.
 type FileChange = (String, String, String);
 
@@ -129,25 +132,26 @@ fn refused(verb: &'static str, what: &str, error: &zbus::Error) -> SystemdError 
 async fn listen(properties: MessageStream, manager: MessageStream, changes: Arc<Changes>) {
     let mut signals = futures_util::stream::select(properties, manager);
     while let Some(Ok(message)) = signals.next().await {
-        if let Some(unit) = unit_of(&message) {
-            changes.unit(unit);
-        }
+        note(&message, &changes);
     }
     changes.everything();
 }
 
-/// The unit a signal is about. UnitNew and UnitRemoved say nothing of a unit's state, and would never end: to ask for a unit
+/// Notes the unit a signal is about. UnitNew and UnitRemoved say nothing of a unit's state, and would never end: to ask for a unit
 /// that is not running loads it, which makes it new, and systemd then drops it again.
-fn unit_of(message: &Message) -> Option<String> {
+fn note(message: &Message, changes: &Changes) {
     let header = message.header();
-    match header.member()?.as_str() {
-        "PropertiesChanged" => label::unit_of_path(header.path()?.as_str()),
-        "JobRemoved" => message
-            .body()
-            .deserialize::<(u32, OwnedObjectPath, String, String)>()
-            .ok()
-            .map(|(_, _, unit, _)| unit),
-        _ => None,
+    match header.member().map(|member| member.as_str()) {
+        Some("PropertiesChanged") => {
+            let unit = header.path().and_then(|path| label::unit_of_path(path.as_str()));
+            unit.into_iter().for_each(|unit| changes.unit(unit));
+        }
+        Some("JobRemoved") => {
+            if let Ok((_, _, unit, result)) = message.body().deserialize::<JobRemoved>() {
+                changes.job_ended(unit, &result);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -211,5 +215,9 @@ impl Systemd for SystemBus {
 
     async fn changed(&self) -> Changed {
         self.changes.next().await
+    }
+
+    fn ended_badly(&self) -> BTreeMap<String, String> {
+        self.changes.ended_badly()
     }
 }

@@ -1,6 +1,6 @@
 //! A systemd in memory, for tests only: units that are started run at once, and say so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +16,8 @@ struct Inner {
     /// Every verb, in order, as text: what a test looks at.
     calls: Mutex<Vec<String>>,
     changes: Changes,
+    /// Units whose start is refused.
+    refused: Mutex<BTreeSet<String>>,
 }
 
 impl MemorySystemd {
@@ -37,6 +39,24 @@ impl MemorySystemd {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Refuses to start `unit` from now on, or no longer.
+    pub fn refuse(&self, unit: &str, refuse: bool) {
+        let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refuse {
+            refused.insert(unit.to_owned());
+        } else {
+            refused.remove(unit);
+        }
+    }
+
+    /// Starts `unit` as an administrator of the machine would, or ends the start job with `result`.
+    pub fn start_job(&self, unit: &str, result: &str) {
+        if result == "done" {
+            self.set(unit, Some(true));
+        }
+        self.0.changes.job_ended(unit.to_owned(), result);
     }
 
     fn note(&self, verb: &str, unit: &str) {
@@ -111,6 +131,16 @@ impl Systemd for MemorySystemd {
     async fn start(&self, unit: &str) -> Result<(), SystemdError> {
         self.note("start", unit);
         self.known("start", unit)?;
+        let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.contains(unit) {
+            return Err(SystemdError::Refused {
+                verb: "start",
+                what: unit.to_owned(),
+                name: "org.freedesktop.systemd1.NoSuchUnit".to_owned(),
+                message: "Unit other.service not found.".to_owned(),
+            });
+        }
+        drop(refused);
         self.set(unit, Some(true));
         Ok(())
     }
@@ -147,5 +177,9 @@ impl Systemd for MemorySystemd {
 
     async fn changed(&self) -> Changed {
         self.0.changes.next().await
+    }
+
+    fn ended_badly(&self) -> BTreeMap<String, String> {
+        self.0.changes.ended_badly()
     }
 }

@@ -1,17 +1,19 @@
 //! This machine's systemd, behind a seam narrow enough that a test can stand in for it: the verbs fleet's agent uses,
 //! and a stream of names whose units changed.
 //!
-//! Refuses to wait for jobs: starting and stopping are asked for, what comes of it arrives as changes.
+//! Refuses to wait for jobs: starting and stopping are asked for, what comes of it arrives as changes. A job that ends
+//! without its unit's state saying why ([`Systemd::ended_badly`]) is remembered: a unit whose dependency failed is
+//! `inactive`, as one that has run is.
 
 pub mod dbus;
 mod label;
 #[cfg(test)]
 pub mod memory;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -71,6 +73,8 @@ pub trait Systemd: Send + Sync + 'static {
     /// Waits until a unit changed; returns the names of all that did since the last call, or [`Changed::Everything`]
     /// after a time in which changes may have been missed.
     fn changed(&self) -> impl Future<Output = Changed> + Send;
+    /// Takes the units whose last job came to nothing since this was asked last, with the reason.
+    fn ended_badly(&self) -> BTreeMap<String, String>;
 }
 
 /// What may have changed.
@@ -93,26 +97,40 @@ pub struct Changes {
 struct Gathered {
     units: BTreeSet<String>,
     everything: bool,
+    ended_badly: BTreeMap<String, String>,
 }
 
 impl Changes {
     /// `unit` changed.
     pub fn unit(&self, unit: String) {
-        self.gathered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .units
-            .insert(unit);
+        self.gathered().units.insert(unit);
+        self.wake.notify_one();
+    }
+
+    /// A job of `unit` ended with `result` (JobRemoved, org.freedesktop.systemd1(5)).
+    pub fn job_ended(&self, unit: String, result: &str) {
+        let mut gathered = self.gathered();
+        match came_to_nothing(result) {
+            Some(why) => drop(gathered.ended_badly.insert(unit.clone(), why)),
+            None => drop(gathered.ended_badly.remove(&unit)),
+        }
+        gathered.units.insert(unit);
         self.wake.notify_one();
     }
 
     /// Anything may have changed.
     pub fn everything(&self) {
-        self.gathered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .everything = true;
+        self.gathered().everything = true;
         self.wake.notify_one();
+    }
+
+    /// See [`Systemd::ended_badly`].
+    pub fn ended_badly(&self) -> BTreeMap<String, String> {
+        std::mem::take(&mut self.gathered().ended_badly)
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a change and takes all there are.
@@ -126,7 +144,7 @@ impl Changes {
     }
 
     fn take(&self) -> Option<Changed> {
-        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gathered = self.gathered();
         if std::mem::take(&mut gathered.everything) {
             gathered.units.clear();
             Some(Changed::Everything)
@@ -136,4 +154,18 @@ impl Changes {
             Some(Changed::Units(std::mem::take(&mut gathered.units)))
         }
     }
+}
+
+/// Why a job did nothing, where its unit's state does not say so. One that is done, was skipped for a condition or was
+/// replaced by another is as it should be; after `failed` the unit is `failed`.
+fn came_to_nothing(result: &str) -> Option<String> {
+    let why = match result {
+        "done" | "skipped" | "canceled" | "failed" => return None,
+        "dependency" => "a unit that it requires failed",
+        "timeout" => "its job took longer than JobTimeoutSec=",
+        "assert" => "an Assert...= of it does not hold",
+        "unsupported" => "units of its type are not supported here",
+        other => return Some(format!("its job ended with the result {other}")),
+    };
+    Some(why.to_owned())
 }

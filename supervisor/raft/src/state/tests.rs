@@ -67,6 +67,7 @@ fn fleet_command() -> impl Strategy<Value = fleet::Command> {
         active: "active".to_owned(),
         sub: "running".to_owned(),
         launched,
+        start_error: String::new(),
     };
     prop_oneof![
         (name(), desired()).prop_map(|(name, desired)| fleet::Command::SetUnit {
