@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Names under which our one binary answers.
-const LINKS: [&str; 3] = ["docker", "etcdctl", "fleetctl"];
+const LINKS: [&str; 5] = ["docker", "etcd", "etcdctl", "etcdutl", "fleetctl"];
 
 /// What the tree is made of.
 #[derive(Debug, Clone)]
