@@ -86,6 +86,7 @@ as_root unshare --mount true || fail "no mounts of its own can be made here (uns
   in a chroot, make its folder a mount point before entering it: mount --bind DIR DIR && chroot DIR
   in a container, run it with --privileged, or at least --cap-add SYS_ADMIN"
 
-need gcc libc6-dev pkg-config libseccomp-dev git ca-certificates mmdebstrap debian-archive-keyring openssh-client
+# mount, which debootstrap brings and mmdebstrap does not, is for the image builder.
+need gcc libc6-dev pkg-config libseccomp-dev git ca-certificates mmdebstrap debian-archive-keyring mount openssh-client
 need_qemu
 unpack docker-registry busybox-static
