@@ -57,7 +57,7 @@ pub(super) async fn status(
         if number > 0 {
             say("");
         }
-        let code = machines.run(machine, &["systemctl", "--no-pager", "status", "-l", name])?;
+        let code = machines.run(machine, &["systemctl", "--no-pager", "status", "-l", "--", name])?;
         if code != 0 {
             return Ok(code);
         }

@@ -54,17 +54,16 @@ pub fn find(class: &Path, dev: &Path) -> Result<Option<Drive>, String> {
     names.sort();
     for name in names {
         let path = dev.join(&name);
-        // An empty drive or one that went away is no config drive.
-        let Ok(Some(volume)) = open(&path) else { continue };
         let device = format!("/dev/{name}");
-        return read(volume)
-            .map(|drive| {
-                Some(Drive {
-                    device: device.clone(),
-                    ..drive
-                })
-            })
-            .map_err(|e| format!("{device}: the volume {LABEL} cannot be read: {e}"));
+        let unreadable = |e: io::Error| format!("{device}: the volume {LABEL} cannot be read: {e}");
+        let volume = match open(&path) {
+            Ok(Some(volume)) => volume,
+            Err(e) if claims_label(&path) => return Err(unreadable(e)),
+            // An empty drive or one that went away is no config drive.
+            Ok(None) | Err(_) => continue,
+        };
+        let drive = read(volume).map_err(unreadable)?;
+        return Ok(Some(Drive { device, ..drive }));
     }
     Ok(None)
 }
@@ -91,6 +90,25 @@ fn open(path: &Path) -> io::Result<Option<Volume>> {
 /// A boot sector's end mark, and the words mkfs.fat(8) and its kin write where the kind of FAT stands.
 fn is_fat(head: &[u8; 512]) -> bool {
     head[510..] == [0x55, 0xaa] && (head[54..].starts_with(b"FAT") || head[82..].starts_with(b"FAT"))
+}
+
+/// Does the label stand where FAT12 and 16, FAT32 or ISO 9660 have it, whatever else is wrong with the volume?
+fn claims_label(path: &Path) -> bool {
+    const PLACES: [u64; 3] = [43, 71, 16 * 2048 + 40];
+    let Ok(mut file) = OpenOptions::new()
+        .read(true)
+        .custom_flags(O_CLOEXEC | O_NONBLOCK)
+        .open(path)
+    else {
+        return false;
+    };
+    PLACES.iter().any(|place| {
+        let mut label = [0; 11];
+        let read = file
+            .seek(SeekFrom::Start(*place))
+            .and_then(|_| file.read_exact(&mut label));
+        read.is_ok() && std::str::from_utf8(&label).is_ok_and(is_label)
+    })
 }
 
 fn is_label(label: &str) -> bool {
@@ -208,6 +226,20 @@ mod tests {
             find(Path::new("/nonexistent"), Path::new("/nonexistent")),
             Ok(None)
         );
+    }
+
+    #[test]
+    fn a_damaged_volume_of_ours_is_told() {
+        let mut damaged = fat(b"config-2   ", &[("user_data", "x")]);
+        damaged[11] = 7; // bytes per sector
+        let said = found(&machine(&[("vdb", &damaged)])).unwrap_err();
+        assert!(
+            said.starts_with("/dev/vdb: the volume config-2 cannot be read: "),
+            "{said}"
+        );
+        let mut other = fat(b"DATA       ", &[]);
+        other[11] = 7;
+        assert_eq!(found(&machine(&[("vdb", &other)])), Ok(None));
     }
 
     #[test]
