@@ -72,7 +72,7 @@ impl Member {
         let (watches, feed) = v3::watch::hub::Hub::begin(&node).map_err(|e| api(&e))?;
         let (lessor, renewals) = Lessor::new(node.clone(), etcd.election_ms);
         let face = etcd::Face::new(node.clone(), hub.clone(), watches.clone(), metrics);
-        let v3 = V3::new(node.clone(), watches.clone(), lessor.clone(), etcd.limits.quota());
+        let v3 = V3::new(node.clone(), watches.clone(), lessor.clone(), etcd.limits.clone());
         let clients = etcd::router(face.clone(), &v3).map_err(|e| api(&e))?;
         Ok(Member {
             node,

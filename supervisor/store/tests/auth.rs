@@ -285,6 +285,8 @@ fn ranges_must_be_covered_without_a_gap() {
         ("a", "\0", false),
         ("\0", "a", false),
         ("b", "g", true),
+        ("b", "a", true), // no key at all, but its first is
+        ("m", "a", false),
     ] {
         let expected = if expected {
             Ok(())

@@ -127,7 +127,7 @@ pub fn now_ms() -> u64 {
 /// When the descriptions of the v3 messages do not decode.
 pub fn router(face: Face, v3: &V3) -> Result<Router, DescriptorError> {
     let services = face.metrics.around_grpc(v3::router(v3));
-    let gateway = v3::gateway::Gateway::new(services.clone())?;
+    let gateway = v3::gateway::Gateway::new(services.clone(), v3.message_bytes())?;
     let keys = face.metrics.clone();
     let rest = keys.around_keys(Router::new().fallback(serve).with_state(face));
     Ok(rest.merge(services).merge(v3::gateway::router(gateway)))

@@ -394,6 +394,12 @@ impl Reader<'_> {
                 1,
                 "write bytes, at least 1",
             ),
+            auth_token_ttl_s: self.number(
+                "ETCD_AUTH_TOKEN_TTL",
+                default.auth_token_ttl_s,
+                1,
+                "write seconds, at least 1",
+            ),
             auto_compaction: self.auto_compaction(),
         }
     }

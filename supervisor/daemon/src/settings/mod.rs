@@ -132,6 +132,8 @@ pub struct Limits {
     pub max_txn_ops: usize,
     /// Bytes of one request.
     pub max_request_bytes: usize,
+    /// How long a token holds that nobody uses, in seconds.
+    pub auth_token_ttl_s: u64,
     /// When old revisions go.
     pub auto_compaction: AutoCompaction,
 }
@@ -154,6 +156,7 @@ impl Default for Limits {
             quota_backend_bytes: 0,
             max_txn_ops: 128,
             max_request_bytes: 1_572_864,
+            auth_token_ttl_s: 300,
             auto_compaction: AutoCompaction::Off,
         }
     }

@@ -37,7 +37,7 @@ pub const KNOWN: &[(&str, Treatment)] = &[
     ("CORTEN_MACHINE_ID", Taken),
     ("ETCD_ADVERTISE_CLIENT_URLS", Taken),
     ("ETCD_AUTH_TOKEN", Ignored("tokens are simple ones")),
-    ("ETCD_AUTH_TOKEN_TTL", Ignored("tokens live 300 s")),
+    ("ETCD_AUTH_TOKEN_TTL", Taken),
     ("ETCD_AUTO_COMPACTION_MODE", Taken),
     ("ETCD_AUTO_COMPACTION_RETENTION", Taken),
     ("ETCD_AUTO_TLS", Taken),
@@ -166,12 +166,9 @@ pub const KNOWN: &[(&str, Treatment)] = &[
         "ETCD_MAX_CONCURRENT_STREAMS",
         Ignored("streams are bounded by the server"),
     ),
-    (
-        "ETCD_MAX_REQUEST_BYTES",
-        Ignored("the limit is etcd's default, 1.5 MiB"),
-    ),
+    ("ETCD_MAX_REQUEST_BYTES", Taken),
     ("ETCD_MAX_SNAPSHOTS", Ignored("one snapshot is kept")),
-    ("ETCD_MAX_TXN_OPS", Ignored("the limit is etcd's default, 128")),
+    ("ETCD_MAX_TXN_OPS", Taken),
     (
         "ETCD_MAX_WALS",
         Ignored("the log is shortened after each snapshot"),

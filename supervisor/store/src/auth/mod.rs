@@ -15,7 +15,7 @@ mod permit;
 mod state;
 
 pub use change::{Change, apply};
-pub use permit::{admin, delete_range, lease, permits, put, range, read_role, read_user, txn};
+pub use permit::{admin, delete_range, lease, lease_keys, permits, put, range, read_role, read_user, txn};
 pub use state::{Standing, role, roles, standing, user, users};
 
 use bytes::Bytes;

@@ -45,7 +45,7 @@ pub fn range(tx: &(impl Read + ?Sized), caller: &Caller, request: &Range) -> Loo
 pub fn put(tx: &(impl Read + ?Sized), caller: &Caller, request: &Put) -> Lookup<()> {
     with_user(tx, caller, |asked| {
         Ok(asked.may(Use::Write, &request.key, &[])?
-            && (request.lease == 0 || asked.may_write_keys_on(request.lease)?)
+            && (request.lease == 0 || asked.may_with_keys_on(Use::Write, request.lease)?)
             && (!request.prev_kv || asked.may(Use::Read, &request.key, &[])?))
     })
 }
@@ -55,8 +55,12 @@ pub fn delete_range(tx: &(impl Read + ?Sized), caller: &Caller, request: &Delete
     with_user(tx, caller, |asked| asked.may_delete(request))
 }
 
-/// Whether the caller may do everything that a transaction could do.
+/// Whether the caller may do everything that a transaction could do. One that does nothing is nobody's and everybody's.
 pub fn txn(tx: &(impl Read + ?Sized), caller: &Caller, request: &Txn) -> Lookup<()> {
+    let mut ops = request.success.iter().chain(&request.failure);
+    if request.compare.is_empty() && ops.all(|op| *op == Op::Empty) {
+        return Ok(Ok(()));
+    }
     with_user(tx, caller, |asked| asked.may_all(request))
 }
 
@@ -65,7 +69,12 @@ pub fn lease(tx: &(impl Read + ?Sized), caller: &Caller, id: LeaseId) -> Lookup<
     if kv::lease_keys(tx, id)?.is_empty() {
         return Ok(Ok(())); // as in etcd, nobody asks who it is
     }
-    with_user(tx, caller, |asked| asked.may_write_keys_on(id))
+    with_user(tx, caller, |asked| asked.may_with_keys_on(Use::Write, id))
+}
+
+/// Whether the caller may see which keys hang on a lease: whoever may read them all. etcd asks so since 3.4.26.
+pub fn lease_keys(tx: &(impl Read + ?Sized), caller: &Caller, id: LeaseId) -> Lookup<()> {
+    with_user(tx, caller, |asked| asked.may_with_keys_on(Use::Read, id))
 }
 
 /// Whether the caller may change users and roles, and do what else is an administrator's.
@@ -138,8 +147,8 @@ impl<T: Read + ?Sized> Asked<'_, T> {
             && (!request.prev_kv || self.may(Use::Read, &request.key, &request.range_end)?))
     }
 
-    /// In a transaction etcd asks neither for the lease of a put nor for the right to see what was there. We do: a
-    /// transaction is no way round.
+    /// In a transaction etcd asks neither for the lease of a put nor for the right to see what was there, and nothing at
+    /// all for one inside of another. We do: a transaction is no way round.
     fn may_all(&self, txn: &Txn) -> Result<bool, StoreFault> {
         for compare in &txn.compare {
             if !self.may(Use::Read, &compare.key, &compare.range_end)? {
@@ -151,7 +160,7 @@ impl<T: Read + ?Sized> Asked<'_, T> {
                 Op::Range(range) => self.may(Use::Read, &range.key, &range.range_end)?,
                 Op::Put(put) => {
                     self.may(Use::Write, &put.key, &[])?
-                        && (put.lease == 0 || self.may_write_keys_on(put.lease)?)
+                        && (put.lease == 0 || self.may_with_keys_on(Use::Write, put.lease)?)
                         && (!put.prev_kv || self.may(Use::Read, &put.key, &[])?)
                 }
                 Op::DeleteRange(delete) => self.may_delete(delete)?,
@@ -165,9 +174,9 @@ impl<T: Read + ?Sized> Asked<'_, T> {
         Ok(true)
     }
 
-    fn may_write_keys_on(&self, id: LeaseId) -> Result<bool, StoreFault> {
+    fn may_with_keys_on(&self, wanted: Use, id: LeaseId) -> Result<bool, StoreFault> {
         for key in kv::lease_keys(self.tx, id)? {
-            if !self.may(Use::Write, &key, &[])? {
+            if !self.may(wanted, &key, &[])? {
                 return Ok(false);
             }
         }
@@ -220,7 +229,8 @@ impl Interval {
             match &interval.upto {
                 None => return true,
                 Some(upto) if *upto > reached => reached.clone_from(upto),
-                Some(_) => {}
+                // It says nothing of the first key even; a range that ends before it begins has one, too.
+                Some(_) => continue,
             }
             if self.upto.as_ref().is_some_and(|upto| *upto <= reached) {
                 return true;

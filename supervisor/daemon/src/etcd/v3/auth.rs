@@ -49,7 +49,7 @@ impl Auth for V3 {
         &self,
         request: Request<AuthStatusRequest>,
     ) -> Result<Response<AuthStatusResponse>, Status> {
-        self.known(request.metadata())?.admin()?;
+        self.on_behalf_of(request.metadata()).admin().await?;
         let standing = self.read(|tx| auth::standing(tx))?;
         Ok(Response::new(AuthStatusResponse {
             header: self.header_now()?,
@@ -62,6 +62,7 @@ impl Auth for V3 {
         &self,
         request: Request<AuthenticateRequest>,
     ) -> Result<Response<AuthenticateResponse>, Status> {
+        let by = self.on_behalf_of(request.metadata());
         let AuthenticateRequest { name, password } = request.into_inner();
         self.linearize().await?;
         let (user, since) = self.look_up(|tx| {
@@ -77,10 +78,10 @@ impl Auth for V3 {
         if !matches!(checked.await, Ok(Ok(true))) {
             return Err(error::refused(Error::AuthFailed));
         }
-        let until_s = now_ms() / 1000 + token::TOKEN_S;
+        by.caller().await?;
         Ok(Response::new(AuthenticateResponse {
             header: self.header_now()?,
-            token: token::mint(&user, since, until_s),
+            token: token::mint(&user, since, now_ms() / 1000),
         }))
     }
 
@@ -268,8 +269,8 @@ impl Auth for V3 {
 impl V3 {
     /// Proposes a change on behalf of who sent this metadata; the answer's head.
     async fn change(&self, metadata: &MetadataMap, change: Change) -> Result<Option<ResponseHeader>, Status> {
-        let v3 = self.known(metadata)?;
-        let proposed = Command::Auth(v3.caller.clone(), change);
+        let caller = self.on_behalf_of(metadata).caller().await?;
+        let proposed = Command::Auth(caller, change);
         let applied = self.node.propose(proposed).await;
         match applied.map_err(|error| error::proposing(&error))?.response {
             Outcome::Auth(done) => done.map_err(error::refused)?,
@@ -285,8 +286,7 @@ impl V3 {
         f: impl FnOnce(&corten_raft::ReadTx<'_>, &Caller) -> Lookup<T>,
     ) -> Result<T, Status> {
         self.linearize().await?;
-        let v3 = self.known(metadata)?;
-        v3.look_up(|tx| f(tx, &v3.caller_at(tx)?))
+        self.on_behalf_of(metadata).look_up_by(f)
     }
 }
 

@@ -18,7 +18,7 @@ impl Cluster for V3 {
         &self,
         request: Request<MemberAddRequest>,
     ) -> Result<Response<MemberAddResponse>, Status> {
-        self.known(request.metadata())?.admin()?;
+        self.on_behalf_of(request.metadata()).admin().await?;
         let MemberAddRequest {
             peer_ur_ls,
             is_learner: learner,
@@ -48,7 +48,7 @@ impl Cluster for V3 {
         &self,
         request: Request<MemberRemoveRequest>,
     ) -> Result<Response<MemberRemoveResponse>, Status> {
-        self.known(request.metadata())?.admin()?;
+        self.on_behalf_of(request.metadata()).admin().await?;
         let id = request.into_inner().id;
         self.change_members(MemberChange::Remove { id }).await?;
         Ok(Response::new(MemberRemoveResponse {
@@ -61,7 +61,7 @@ impl Cluster for V3 {
         &self,
         request: Request<MemberUpdateRequest>,
     ) -> Result<Response<MemberUpdateResponse>, Status> {
-        self.known(request.metadata())?.admin()?;
+        self.on_behalf_of(request.metadata()).admin().await?;
         let MemberUpdateRequest { id, peer_ur_ls } = request.into_inner();
         let peer_urls = checked(peer_ur_ls)?;
         self.change_members(MemberChange::Update { id, peer_urls })
@@ -89,7 +89,7 @@ impl Cluster for V3 {
         &self,
         request: Request<MemberPromoteRequest>,
     ) -> Result<Response<MemberPromoteResponse>, Status> {
-        self.known(request.metadata())?.admin()?;
+        self.on_behalf_of(request.metadata()).admin().await?;
         let id = request.into_inner().id;
         self.change_members(MemberChange::Promote { id }).await?;
         Ok(Response::new(MemberPromoteResponse {

@@ -31,7 +31,7 @@ impl Election for V3 {
         &self,
         request: Request<CampaignRequest>,
     ) -> Result<Response<CampaignResponse>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         answer(v3.run_for(request.into_inner()).await)
     }
 
@@ -39,7 +39,7 @@ impl Election for V3 {
         &self,
         request: Request<ProclaimRequest>,
     ) -> Result<Response<ProclaimResponse>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         let ProclaimRequest { leader, value } = request.into_inner();
         let leader = leader.ok_or_else(missing_leader)?;
         let header = v3.proclaim_value(&leader.key, leader.rev, leader.lease, value);
@@ -47,7 +47,7 @@ impl Election for V3 {
     }
 
     async fn leader(&self, request: Request<LeaderRequest>) -> Result<Response<LeaderResponse>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         answer(v3.who_leads(&request.into_inner().name).await)
     }
 
@@ -55,7 +55,7 @@ impl Election for V3 {
         &self,
         request: Request<LeaderRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         let prefix = concurrency::prefix(&request.into_inner().name);
         let (answers, mut ahead) = mpsc::channel(AHEAD);
         tokio::spawn(async move {
@@ -72,7 +72,7 @@ impl Election for V3 {
     }
 
     async fn resign(&self, request: Request<ResignRequest>) -> Result<Response<ResignResponse>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         let leader = request.into_inner().leader.ok_or_else(missing_leader)?;
         let delete = Op::DeleteRange(DeleteRange {
             key: leader.key.clone(),

@@ -21,7 +21,6 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Code, Request, Status, Streaming};
 
-use super::{OVERHEAD, REQUEST_LIMIT};
 use crate::etcd::answer;
 
 /// The gateway to some services.
@@ -29,17 +28,19 @@ use crate::etcd::answer;
 pub struct Gateway {
     services: Router,
     methods: Methods,
+    longest_body: usize,
 }
 
 impl Gateway {
-    /// A gateway to `services`, which are those of this API.
+    /// A gateway to `services`, which are those of this API and take messages of `message_bytes`.
     ///
     /// # Errors
     /// When the descriptors do not decode.
-    pub fn new(services: Router) -> Result<Gateway, DescriptorError> {
+    pub fn new(services: Router, message_bytes: usize) -> Result<Gateway, DescriptorError> {
         Ok(Gateway {
             services,
             methods: Methods::new()?,
+            longest_body: message_bytes.saturating_mul(2),
         })
     }
 }
@@ -50,9 +51,7 @@ pub fn router(gateway: Gateway) -> Router {
     Router::new()
         .route("/v3/{*path}", handle.clone())
         .route("/v3beta/{*path}", handle)
-        .layer(axum::extract::DefaultBodyLimit::max(
-            2 * (REQUEST_LIMIT + OVERHEAD),
-        ))
+        .layer(axum::extract::DefaultBodyLimit::max(gateway.longest_body))
         .with_state(Arc::new(gateway))
 }
 

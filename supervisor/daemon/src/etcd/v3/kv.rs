@@ -11,17 +11,19 @@ use corten_store::kv::{self, Answer, Command, check};
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::{REQUEST_LIMIT, TXN_OPS, V3, convert, error, sweep, unexpected};
+use super::{V3, convert, error, sweep, unexpected};
 
 #[tonic::async_trait]
 impl Kv for V3 {
     async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         let request = request.into_inner();
         let serializable = request.serializable;
         let range = convert::range(request);
         check::range(&range).map_err(error::refused)?;
-        if !serializable {
+        if serializable {
+            v3.caller().await?;
+        } else {
             v3.linearize().await?;
         }
         let answer = v3.look_up_as(
@@ -33,12 +35,12 @@ impl Kv for V3 {
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         let request = request.into_inner();
         let size = request.encoded_len();
         let put = convert::put(request);
         check::put(&put).map_err(error::refused)?;
-        within_limit(size)?;
+        self.within_limit(size)?;
         let Answer::Put(answer) = v3.propose(Command::Put(put)).await? else {
             return Err(unexpected());
         };
@@ -50,12 +52,12 @@ impl Kv for V3 {
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         let request = request.into_inner();
         let size = request.encoded_len();
         let delete = convert::delete_range(request);
         check::delete_range(&delete).map_err(error::refused)?;
-        within_limit(size)?;
+        self.within_limit(size)?;
         let Answer::DeleteRange(answer) = v3.propose(Command::DeleteRange(delete)).await? else {
             return Err(unexpected());
         };
@@ -64,13 +66,15 @@ impl Kv for V3 {
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         let request = request.into_inner();
         let (size, serializable) = (request.encoded_len(), all_serializable(&request));
         let txn = convert::txn(request);
-        check::txn(&txn, TXN_OPS).map_err(error::refused)?;
+        check::txn(&txn, self.limits.max_txn_ops).map_err(error::refused)?;
         let answer = if txn.is_read_only() {
-            if !serializable {
+            if serializable {
+                v3.caller().await?;
+            } else {
                 v3.linearize().await?;
             }
             v3.look_up_as(
@@ -78,7 +82,7 @@ impl Kv for V3 {
                 |tx| kv::read_txn(tx, &txn),
             )?
         } else {
-            within_limit(size)?;
+            self.within_limit(size)?;
             match v3.propose(Command::Txn(txn)).await? {
                 Answer::Txn(answer) => answer,
                 _ => return Err(unexpected()),
@@ -92,7 +96,7 @@ impl Kv for V3 {
         &self,
         request: Request<CompactionRequest>,
     ) -> Result<Response<CompactionResponse>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         let CompactionRequest { revision, physical } = request.into_inner();
         let Answer::Compact { revision } = v3.propose(Command::Compact { revision }).await? else {
             return Err(unexpected());
@@ -107,11 +111,13 @@ impl Kv for V3 {
     }
 }
 
-fn within_limit(size: usize) -> Result<(), Status> {
-    if size > REQUEST_LIMIT {
-        return Err(error::REQUEST_TOO_LARGE.into());
+impl V3 {
+    fn within_limit(&self, size: usize) -> Result<(), Status> {
+        if size > self.limits.max_request_bytes {
+            return Err(error::REQUEST_TOO_LARGE.into());
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Whether the asked member's own state will do for all that a transaction reads.

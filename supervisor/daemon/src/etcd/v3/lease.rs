@@ -8,6 +8,7 @@ use corten_etcd_api::etcdserverpb::{
     LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse,
 };
+use corten_store::auth;
 use corten_store::kv::{self, Answer, Command};
 use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status, Streaming};
@@ -22,7 +23,7 @@ impl Lease for V3 {
         &self,
         request: Request<LeaseGrantRequest>,
     ) -> Result<Response<LeaseGrantResponse>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         let request = request.into_inner();
         let (header, id, ttl) = v3.grant(request.id, request.ttl).await?;
         Ok(Response::new(LeaseGrantResponse {
@@ -37,7 +38,7 @@ impl Lease for V3 {
         &self,
         request: Request<LeaseRevokeRequest>,
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         let id = request.into_inner().id;
         let Answer::LeaseRevoke { revision } = v3.propose(Command::LeaseRevoke { id }).await? else {
             return Err(unexpected());
@@ -68,6 +69,7 @@ impl Lease for V3 {
         &self,
         request: Request<LeaseTimeToLiveRequest>,
     ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
+        let v3 = self.on_behalf_of(request.metadata());
         let LeaseTimeToLiveRequest { id, keys } = request.into_inner();
         let left = self.lessor.left(id).await;
         let left = left.map_err(|error| error::proposing(&error))?;
@@ -75,10 +77,16 @@ impl Lease for V3 {
             // The leader knows more than this member may.
             self.linearize().await?;
         }
-        let (granted, keys) = self.read(|tx| {
-            let keys = if keys { kv::lease_keys(tx, id)? } else { Vec::new() };
-            Ok((kv::lease(tx, id)?, keys))
-        })?;
+        let (granted, keys) = if keys {
+            v3.look_up_by(|tx, caller| {
+                if let Err(error) = auth::lease_keys(tx, caller, id)? {
+                    return Ok(Err(error));
+                }
+                Ok(Ok((kv::lease(tx, id)?, kv::lease_keys(tx, id)?)))
+            })?
+        } else {
+            (self.read(|tx| kv::lease(tx, id))?, Vec::new())
+        };
         let (ttl, granted_ttl, keys) = match (left, granted) {
             (Some(left), Some(granted)) => (left, granted, keys),
             _ => (-1, 0, Vec::new()),

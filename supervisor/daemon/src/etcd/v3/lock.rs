@@ -12,13 +12,13 @@ use super::{V3, error};
 #[tonic::async_trait]
 impl Lock for V3 {
     async fn lock(&self, request: Request<LockRequest>) -> Result<Response<LockResponse>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         let locked = v3.acquire(request.into_inner()).await;
         locked.map(Response::new).map_err(|status| without_code(&status))
     }
 
     async fn unlock(&self, request: Request<UnlockRequest>) -> Result<Response<UnlockResponse>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         let unlocked = v3.release(request.into_inner()).await;
         unlocked
             .map(Response::new)

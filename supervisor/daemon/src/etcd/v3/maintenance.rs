@@ -38,6 +38,7 @@ impl Maintenance for V3 {
     type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
 
     async fn alarm(&self, request: Request<AlarmRequest>) -> Result<Response<AlarmResponse>, Status> {
+        self.on_behalf_of(request.metadata()).caller().await?;
         let request = request.into_inner();
         let (action, wanted, member) = (request.action(), request.alarm(), request.member_id);
         let kind = match wanted {
@@ -102,13 +103,13 @@ impl Maintenance for V3 {
         &self,
         request: Request<DefragmentRequest>,
     ) -> Result<Response<DefragmentResponse>, Status> {
-        self.operator(request.metadata())?;
+        self.operator(request.metadata()).await?;
         Ok(Response::new(DefragmentResponse { header: None }))
     }
 
     /// Of the keys, at the newest revision. etcd hashes its file, which no two of its members have alike.
     async fn hash(&self, request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
-        self.operator(request.metadata())?;
+        self.operator(request.metadata()).await?;
         let hash = self.look_up(|tx| kv::hash(tx, 0))?;
         Ok(Response::new(HashResponse {
             header: self.header(hash.revision),
@@ -117,7 +118,7 @@ impl Maintenance for V3 {
     }
 
     async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
-        self.operator(request.metadata())?;
+        self.operator(request.metadata()).await?;
         let revision = request.into_inner().revision;
         let hash = self.look_up(|tx| kv::hash(tx, revision))?;
         Ok(Response::new(HashKvResponse {
@@ -131,7 +132,7 @@ impl Maintenance for V3 {
         &self,
         request: Request<SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        self.operator(request.metadata())?;
+        self.operator(request.metadata()).await?;
         let header = self.header_now()?;
         let node = self.node.clone();
         let (chunks, mut ahead) = mpsc::channel(AHEAD);
@@ -181,9 +182,9 @@ impl Maintenance for V3 {
 
 impl V3 {
     /// Lets only administrators through, while auth is on. etcd forgets to give this refusal a code.
-    fn operator(&self, metadata: &MetadataMap) -> Result<(), Status> {
+    async fn operator(&self, metadata: &MetadataMap) -> Result<(), Status> {
         let refused = |status: Status| Status::unknown(status.message().replace("etcdserver: ", "auth: "));
-        self.known(metadata)?.admin().map_err(refused)
+        self.on_behalf_of(metadata).admin().await.map_err(refused)
     }
 
     /// Those somebody raised, and this member's full disk.

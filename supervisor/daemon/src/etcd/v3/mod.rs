@@ -47,25 +47,25 @@ use pb::watch_server::WatchServer;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::service::Interceptor;
-use tonic::{Status, metadata::MetadataMap};
+use tonic::{Code, Status, metadata::MetadataMap};
 
 use super::now_ms;
+use crate::settings::Limits;
 use lessor::Lessor;
 use quota::Quota;
+use token::Tokens;
 use watch::hub::Hub;
 
-/// The largest request, in bytes: etcd's `--max-request-bytes` by default.
-const REQUEST_LIMIT: usize = 1536 * 1024;
 /// What a message may be larger than the request in it; etcd's figure.
 const OVERHEAD: usize = 512 * 1024;
-/// Operations in one transaction: etcd's `--max-txn-ops` by default.
-const TXN_OPS: usize = 128;
 
 /// The services, and on whose behalf they act.
 #[derive(Clone)]
 pub struct V3 {
     shared: Arc<Shared>,
-    caller: Caller,
+    /// What was shown with the request, if anything. It is looked at anew for each thing that is done: a stream may be
+    /// open for longer than its token holds.
+    token: Option<Arc<str>>,
 }
 
 /// What the services need to answer.
@@ -74,6 +74,8 @@ pub struct Shared {
     hub: Hub,
     lessor: Lessor,
     quota: Quota,
+    tokens: Tokens,
+    limits: Limits,
 }
 
 impl Deref for V3 {
@@ -85,61 +87,59 @@ impl Deref for V3 {
 }
 
 impl V3 {
-    /// The services of `node`, whose data may take `quota` bytes; their watchers are fed through `hub`, their leases kept
-    /// by `lessor`.
-    pub fn new(node: Node, hub: Hub, lessor: Lessor, quota: u64) -> V3 {
-        let quota = Quota::new(quota);
+    /// The services of `node`, within `limits`; their watchers are fed through `hub`, their leases kept by `lessor`.
+    pub fn new(node: Node, hub: Hub, lessor: Lessor, limits: Limits) -> V3 {
         V3 {
             shared: Arc::new(Shared {
                 node,
                 hub,
                 lessor,
-                quota,
+                quota: Quota::new(limits.quota()),
+                tokens: Tokens::new(limits.auth_token_ttl_s),
+                limits,
             }),
-            caller: Caller::Nobody,
+            token: None,
         }
     }
 
-    /// The services on behalf of who sent this metadata.
-    ///
-    /// # Errors
-    /// When auth is on and the token is none of ours.
-    fn known(&self, metadata: &MetadataMap) -> Result<V3, Status> {
-        let Some(token) = metadata.get("token") else {
-            return Ok(V3 {
-                shared: Arc::clone(&self.shared),
-                caller: Caller::Nobody,
-            });
-        };
-        let caller = self.look_up(|tx| {
-            let standing = auth_store::standing(tx)?;
-            if !standing.enabled {
-                return Ok(Ok(Caller::Nobody));
-            }
-            let name = token.to_str().ok().map_or(Ok(None), |token| {
-                token::owner(token, standing.since, now_ms() / 1000, |name| {
-                    auth_store::user(tx, name)
-                })
-            })?;
-            let revision = standing.revision;
-            Ok(name
-                .map(|name| Caller::User { name, revision })
-                .ok_or(store::Error::InvalidAuthToken))
-        })?;
-        Ok(V3 {
-            shared: Arc::clone(&self.shared),
-            caller,
-        })
+    /// The largest message, in bytes.
+    pub fn message_bytes(&self) -> usize {
+        self.limits.max_request_bytes.saturating_add(OVERHEAD)
     }
 
-    /// The caller, as of the auth revision that `tx` sees.
-    fn caller_at(&self, tx: &ReadTx<'_>) -> Result<Caller, StoreFault> {
-        let Caller::User { name, .. } = &self.caller else {
-            return Ok(self.caller.clone());
+    /// The services on behalf of who sent this metadata.
+    fn on_behalf_of(&self, metadata: &MetadataMap) -> V3 {
+        let token = metadata.get("token").or_else(|| metadata.get("authorization"));
+        V3 {
+            shared: Arc::clone(&self.shared),
+            // One that is no text is nobody's, as is an empty one.
+            token: token.map(|token| token.to_str().unwrap_or_default().into()),
+        }
+    }
+
+    /// Who asks, as of the state that `tx` sees. While auth is off every token is nobody's, and refused, as by etcd 3.4.
+    fn caller_at(&self, tx: &ReadTx<'_>) -> store::Lookup<Caller> {
+        let Some(token) = &self.token else {
+            return Ok(Ok(Caller::Nobody));
         };
-        Ok(Caller::User {
-            name: name.clone(),
-            revision: auth_store::standing(tx)?.revision,
+        let standing = auth_store::standing(tx)?;
+        let owner = if standing.enabled {
+            let user = |name: &str| auth_store::user(tx, name);
+            self.tokens.owner(token, standing.since, now_ms() / 1000, user)?
+        } else {
+            None
+        };
+        let revision = standing.revision;
+        Ok(owner
+            .map(|name| Caller::User { name, revision })
+            .ok_or(store::Error::InvalidAuthToken))
+    }
+
+    /// Reads on behalf of the caller, who must be somebody if a token was shown.
+    fn look_up_by<T>(&self, f: impl FnOnce(&ReadTx<'_>, &Caller) -> store::Lookup<T>) -> Result<T, Status> {
+        self.look_up(|tx| match self.caller_at(tx)? {
+            Ok(caller) => f(tx, &caller),
+            Err(error) => Ok(Err(error)),
         })
     }
 
@@ -174,11 +174,11 @@ impl V3 {
         may: impl FnOnce(&ReadTx<'_>, &Caller) -> store::Lookup<()>,
         f: impl FnOnce(&ReadTx<'_>) -> store::Lookup<T>,
     ) -> Result<T, Status> {
-        self.look_up(|tx| {
+        self.look_up_by(|tx, caller| {
             if let Err(error) = alarm::permits_reading(tx)? {
                 return Ok(Err(error));
             }
-            if let Err(error) = may(tx, &self.caller_at(tx)?)? {
+            if let Err(error) = may(tx, caller)? {
                 return Ok(Err(error));
             }
             f(tx)
@@ -186,8 +186,21 @@ impl V3 {
     }
 
     /// Lets only administrators through, while auth is on.
-    fn admin(&self) -> Result<(), Status> {
-        self.look_up(|tx| auth_store::admin(tx, &self.caller_at(tx)?))
+    async fn admin(&self) -> Result<(), Status> {
+        self.caller().await?;
+        self.look_up_by(|tx, caller| auth_store::admin(tx, caller))
+    }
+
+    /// Who asks, now. A token that another member gave out may be one of whose user this one has yet to hear.
+    async fn caller(&self) -> Result<Caller, Status> {
+        let here = || self.look_up_by(|_, caller| Ok(Ok(caller.clone())));
+        match here() {
+            Err(refused) if refused.code() == Code::Unauthenticated => {
+                self.linearize().await?;
+                here()
+            }
+            known => known,
+        }
     }
 
     /// Waits until the local state holds everything that was acknowledged before this call.
@@ -201,11 +214,11 @@ impl V3 {
         if alarm::needs_room(&command) {
             self.quota.check(&self.node).await?;
         }
-        if self.caller == Caller::Nobody {
+        if self.token.is_none() {
             return self.propose_one(Proposal::Kv(command)).await;
         }
         loop {
-            let caller = self.read(|tx| self.caller_at(tx))?;
+            let caller = self.caller().await?;
             let proposed = self.propose_one(Proposal::KvAs(caller, command.clone())).await;
             match proposed {
                 Err(status) if status.message() == store::Error::AuthOldRevision.to_string() => {}
@@ -253,7 +266,7 @@ pub fn router(v3: &V3) -> Router {
     macro_rules! service {
         ($server:ident) => {
             tonic::service::interceptor::InterceptedService::new(
-                $server::new(v3.clone()).max_decoding_message_size(REQUEST_LIMIT + OVERHEAD),
+                $server::new(v3.clone()).max_decoding_message_size(v3.message_bytes()),
                 LeaderCheck(v3.node.clone()),
             )
         };

@@ -6,6 +6,7 @@ mod figures;
 mod leases;
 mod services;
 mod transcript;
+mod users;
 mod watches;
 
 use std::net::SocketAddr;

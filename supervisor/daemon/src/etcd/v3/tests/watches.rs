@@ -12,29 +12,39 @@ use corten_etcd_api::etcdserverpb::{
 };
 use futures_util::stream;
 use tokio::sync::mpsc;
-use tonic::Streaming;
 use tonic::transport::Channel;
+use tonic::{Request, Streaming};
 
 use super::{TTL, connect, put};
 use crate::testing::{self, within};
 
 /// A watch stream of a client.
-struct Stream {
+pub struct Stream {
     requests: mpsc::Sender<WatchRequest>,
     answers: Streaming<WatchResponse>,
 }
 
 impl Stream {
-    async fn open(channel: Channel) -> Stream {
+    /// One with a token, unless it is empty.
+    pub async fn open(channel: Channel, token: &str) -> Stream {
         let (requests, mut asked) = mpsc::channel(16);
-        let asked = stream::poll_fn(move |cx| asked.poll_recv(cx));
+        let mut asked = Request::new(stream::poll_fn(move |cx| asked.poll_recv(cx)));
+        if !token.is_empty() {
+            asked.metadata_mut().insert("token", token.parse().unwrap());
+        }
         let answers = WatchClient::new(channel).watch(asked).await.unwrap().into_inner();
         Stream { requests, answers }
     }
 
-    async fn create(&mut self, create: WatchCreateRequest) {
+    pub async fn create(&mut self, create: WatchCreateRequest) {
+        let answer = self.ask_for(create).await;
+        assert!(answer.created && !answer.canceled, "{answer:?}");
+    }
+
+    /// The answer to a wish to watch.
+    pub async fn ask_for(&mut self, create: WatchCreateRequest) -> WatchResponse {
         self.ask(RequestUnion::CreateRequest(create)).await;
-        assert!(self.next().await.created);
+        self.next().await
     }
 
     async fn ask(&self, request: RequestUnion) {
@@ -86,10 +96,10 @@ async fn nobody_misses_anything_and_nobody_waits_for_the_slow() {
     const EACH: usize = 200;
     let mut machines = testing::cluster(1, TTL).await;
     let to = machines[0].clients;
-    let mut slow = Stream::open(connect(to).await).await;
+    let mut slow = Stream::open(connect(to).await, "").await;
     slow.create(below(b"k/", b"k0", 0)).await;
     slow.create(below(b"k/0/", b"k/00", 0)).await;
-    let mut live = Stream::open(connect(to).await).await;
+    let mut live = Stream::open(connect(to).await, "").await;
     live.create(below(b"k/", b"k0", 0)).await;
     let writers = (0..WRITERS).map(|writer| async move {
         let mut kv = KvClient::new(connect(to).await);
@@ -101,7 +111,7 @@ async fn nobody_misses_anything_and_nobody_waits_for_the_slow() {
     let writing = futures_util::future::join_all(writers);
     // Begun while writes go on, from the past.
     let late = async {
-        let mut late = Stream::open(connect(to).await).await;
+        let mut late = Stream::open(connect(to).await, "").await;
         late.create(below(b"k/", b"k0", 2)).await;
         late
     };
@@ -138,7 +148,7 @@ async fn a_revision_comes_whole_and_progress_is_told() {
     let mut machines = testing::cluster(1, TTL).await;
     let channel = connect(machines[0].clients).await;
     let mut kv = KvClient::new(channel.clone());
-    let mut live = Stream::open(channel.clone()).await;
+    let mut live = Stream::open(channel.clone(), "").await;
     live.create(below(b"t", b"u", 0)).await;
     let success = (0..100).map(|at| RequestOp {
         request: Some(Operation::RequestPut(put(&format!("t{at}"), &"v".repeat(10_000)))),
@@ -150,7 +160,7 @@ async fn a_revision_comes_whole_and_progress_is_told() {
     for _ in 0..20 {
         kv.txn(txn.clone()).await.unwrap();
     }
-    let mut past = Stream::open(channel).await;
+    let mut past = Stream::open(channel, "").await;
     past.create(WatchCreateRequest {
         fragment: true,
         prev_kv: true,

@@ -7,7 +7,9 @@ use corten_etcd_api::mvccpb::Event;
 use prost::Message;
 
 use super::interest::{Interest, Until};
-use crate::etcd::v3::REQUEST_LIMIT;
+
+/// What a portion takes at most, in bytes, unless one event takes more: well below what clients accept.
+const PORTION: usize = 1536 * 1024;
 
 /// What a client wants to be told of.
 ///
@@ -37,7 +39,7 @@ pub fn interest(request: &WatchCreateRequest) -> Result<Interest, &'static str> 
 
 /// One message, or as many as it takes to keep each below the limit if the client can join them again.
 pub fn portions(whole: WatchResponse, fragment: bool) -> Vec<WatchResponse> {
-    if !fragment || whole.events.len() < 2 || whole.encoded_len() < REQUEST_LIMIT {
+    if !fragment || whole.events.len() < 2 || whole.encoded_len() < PORTION {
         return vec![whole];
     }
     let part = |events: Vec<Event>| WatchResponse {
@@ -51,7 +53,7 @@ pub fn portions(whole: WatchResponse, fragment: bool) -> Vec<WatchResponse> {
     let (mut events, mut size) = (Vec::new(), 0);
     for event in whole.events {
         let weight = event.encoded_len() + 8;
-        if !events.is_empty() && size + weight >= REQUEST_LIMIT {
+        if !events.is_empty() && size + weight >= PORTION {
             parts.push(part(std::mem::take(&mut events)));
             size = 0;
         }
@@ -109,7 +111,7 @@ mod tests {
         let parts = portions(whole.clone(), true);
         let last = parts.len() - 1;
         for (at, part) in parts.iter().enumerate() {
-            assert!(part.encoded_len() <= REQUEST_LIMIT && part.watch_id == 3);
+            assert!(part.encoded_len() <= PORTION && part.watch_id == 3);
             assert_eq!(part.fragment, at < last);
         }
         let joined: Vec<Event> = parts.into_iter().flat_map(|part| part.events).collect();

@@ -29,7 +29,7 @@ impl Watch for V3 {
         &self,
         request: Request<Streaming<WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let v3 = self.known(request.metadata())?;
+        let v3 = self.on_behalf_of(request.metadata());
         let wants_leader = wants_leader(request.metadata());
         let (out, mut ahead) = mpsc::channel(AHEAD);
         let serving = stream::serve(v3, request.into_inner(), out, wants_leader);

@@ -183,6 +183,8 @@ impl Stream {
             range_end: create.range_end.clone(),
             ..kv::Range::default()
         };
+        // What it says is said below, too.
+        let _ = self.v3.caller().await;
         let may = |tx: &ReadTx<'_>, caller: &Caller| auth::range(tx, caller, &range);
         if let Err(refused) = self.v3.look_up_as(may, |_| Ok(Ok(()))) {
             let reason = format!(
