@@ -92,6 +92,8 @@ pub(crate) struct Inner {
     pub heard: Heard,
     /// True while this leader lets another one come: it proposes and confirms nothing.
     pub handing_over: AtomicBool,
+    /// Held while a proposal is let in, so that who hands over can see to it that none is on its way.
+    pub letting_in: tokio::sync::RwLock<()>,
     pub sight: Sight,
     pub slow: Slow,
     /// True once a peer has said that this member was removed.

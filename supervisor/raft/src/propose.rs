@@ -246,6 +246,7 @@ impl Inner {
     /// Proposes a batch if this node leads.
     pub(crate) async fn propose_as_leader(&self, batch: Batch) -> Result<Committed, Refusal> {
         let stopped = |cause: String| Refusal::Failed(ProposeError::Stopped(cause));
+        let letting_in = self.letting_in.read().await;
         {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow();
@@ -265,6 +266,7 @@ impl Inner {
             .client_write_ff(batch)
             .await
             .map_err(|e| stopped(e.to_string()))?;
+        drop(letting_in);
         match answered.await {
             Ok(Ok(written)) => Ok(Committed {
                 raft_index: written.log_id.index,

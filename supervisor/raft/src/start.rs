@@ -107,6 +107,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         changing: tokio::sync::Mutex::new(()),
         heard,
         handing_over: AtomicBool::new(false),
+        letting_in: tokio::sync::RwLock::new(()),
         sight,
         slow,
         removed,

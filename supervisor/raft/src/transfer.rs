@@ -2,18 +2,23 @@
 //!
 //! | step | who | what |
 //! |---|---|---|
-//! | 1 | leader | takes no more proposals (they wait), sends no more heartbeats, and waits until the target has its whole log |
-//! | 2 | target | stands for election, again and again |
-//! | 3 | others | refuse while they believe in the leader, which ends two elections' time after its last heartbeat; the leader itself does not, so that of three members two agree at once |
+//! | 1 | leader | takes no more proposals (they wait), and waits until what it has taken is applied and the target has it all |
+//! | 2 | leader | sends no more heartbeats |
+//! | 3 | target | stands for election, at once and then when nobody believes in the leader any more |
+//! | 4 | others | refuse while they believe in the leader, which ends two elections' time after its last heartbeat; the leader itself does not, if it has led for so long, so that of three members two agree at once |
 //!
 //! Safe at every step, as an election is one whatever caused it; the price of a failure is an election that nobody wanted.
 //! The leader waits for the outcome no longer than for any request, and then goes on as before.
+//!
+//! Two dangers. A target that lacks one entry can never win: so the last entry is asked for when none can come any more. A
+//! target that stands again makes what it is being answered void: so it gives each election the time that disks need.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::{LogIdOptionExt, ServerState};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -51,9 +56,10 @@ impl Node {
         // The members must stay as they are meanwhile.
         let _one_at_a_time = inner.changing.lock().await;
         let url = inner.voter_url(target).ok_or(MoveLeaderError::BadTarget)?;
-        let _quiet = Quiet::begin(inner);
         let handing_over = async {
+            let quiet = Quiet::begin(inner).await;
             inner.has_whole_log(target).await?;
+            quiet.no_heartbeats();
             tracing::info!("leadership is handed to member {target:x}");
             let left = deadline.saturating_duration_since(Instant::now());
             let asked = inner.client.post(&url, path::ELECT, Bytes::new(), left).await;
@@ -75,10 +81,15 @@ impl Node {
 struct Quiet<'i>(&'i Inner);
 
 impl<'i> Quiet<'i> {
-    fn begin(inner: &'i Inner) -> Quiet<'i> {
+    /// Returns once every proposal that was let in is on its way to the log.
+    async fn begin(inner: &'i Inner) -> Quiet<'i> {
+        let _nobody_between = inner.letting_in.write().await;
         inner.handing_over.store(true, Ordering::SeqCst);
-        inner.raft.runtime_config().heartbeat(false);
         Quiet(inner)
+    }
+
+    fn no_heartbeats(&self) {
+        self.0.raft.runtime_config().heartbeat(false);
     }
 }
 
@@ -98,32 +109,48 @@ impl Inner {
         Some(members.get_node(&id)?.addr.clone())
     }
 
-    /// Waits until a follower has everything in this leader's log.
+    /// Waits until everything in this leader's log is applied here, and a follower has it.
     async fn has_whole_log(&self, target: u64) -> Result<(), MoveLeaderError> {
+        // Raft answers in turn: after it has logged what it was given before. Its figures may be older.
+        let answered = self.raft.with_raft_state(|_| ()).await;
+        answered.map_err(|_| MoveLeaderError::NotLeader)?;
+        let last = self.log.last().index();
         let mut metrics = self.raft.metrics();
         let all = metrics.wait_for(|metrics| {
             let matched = metrics
                 .replication
                 .as_ref()
                 .and_then(|all| all.get(&target).copied().flatten());
-            matched.map(|id| id.index) >= metrics.last_log_index
+            metrics.state != ServerState::Leader
+                || matched.index() >= last && metrics.last_applied.index() >= last
         });
-        all.await.map(|_| ()).map_err(|_| MoveLeaderError::NotLeader)
+        let leads = all
+            .await
+            .is_ok_and(|metrics| metrics.state == ServerState::Leader);
+        if leads {
+            Ok(())
+        } else {
+            Err(MoveLeaderError::NotLeader)
+        }
     }
 
-    /// Stands for election until this node leads, or two elections' time and a second have gone by.
+    /// Stands for election until this node leads, or who asked for it has gone or waits no more.
     pub(crate) async fn stand_for_election(self: &Arc<Self>) -> bool {
         let election = Duration::from_millis(self.config.election_ms);
-        let deadline = Instant::now() + 2 * election + Duration::from_secs(1);
+        let begun = Instant::now();
+        let deadline = begun + self.request_timeout();
+        // When nobody believes in the leader any more, though its last heartbeat was still under way.
+        let mut again = begun + 2 * election + Duration::from_millis(self.config.heartbeat_ms);
         let mut leader = self.leader.subscribe();
         while Instant::now() < deadline {
             if self.raft.trigger().elect().await.is_err() {
                 return false;
             }
             let won = leader.wait_for(|leader| leader.as_ref().is_some_and(|leader| leader.is_me));
-            if tokio::time::timeout(election / 4, won).await.is_ok() {
+            if tokio::time::timeout_at(again.min(deadline), won).await.is_ok() {
                 return true;
             }
+            again += election;
         }
         false
     }
