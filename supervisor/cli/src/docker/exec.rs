@@ -6,10 +6,11 @@ use corten_container::launch::exec::{self, Exec};
 
 use super::Context;
 use super::failure::{Failure, Outcome};
-use super::options::{all, environment, on, text};
+use super::options::{all, check_terminal, environment, on, text};
 
 /// Runs a command in a running container; its status is ours.
 pub(super) fn exec(context: &Context, matches: &ArgMatches) -> Outcome {
+    check_terminal(matches)?;
     let mut args = all(matches, "args").into_iter();
     let name = args.next().unwrap_or_default();
     let exec = Exec {

@@ -3,6 +3,8 @@
 //! Duty: Docker's names; what has no meaning here is accepted and said to be without effect where it matters.
 //! Refusal: reads only the files of `--env-file` and the caller's variables named by `-e KEY`.
 
+use std::io::IsTerminal;
+
 use clap::{Arg, ArgMatches, Command};
 use corten_container::create::Request;
 use corten_container::launch::signal_number;
@@ -140,6 +142,15 @@ pub(super) fn all(matches: &ArgMatches, name: &str) -> Vec<String> {
         .flatten()
         .cloned()
         .collect()
+}
+
+/// Refuses `-it` where standard input is no terminal: what it holds would go to the container's terminal as if typed.
+pub(super) fn check_terminal(matches: &ArgMatches) -> Result<(), Failure> {
+    let wanted = on(matches, "tty") && on(matches, "interactive") && !on(matches, "detach");
+    if wanted && !std::io::stdin().is_terminal() {
+        return Err(Failure::plain(1, "the input device is not a TTY"));
+    }
+    Ok(())
 }
 
 /// Whether a switch is on.

@@ -15,7 +15,7 @@ use corten_container::record::{HostConfig, NetworkMode, Record};
 use corten_container::{create as build, launch, systemd};
 
 use super::failure::{Failure, Outcome};
-use super::options::{on, request, text};
+use super::options::{check_terminal, on, request, text};
 use super::{Context, bring};
 
 /// `docker create`.
@@ -28,6 +28,7 @@ pub(super) fn create(context: &Context, matches: &ArgMatches) -> Outcome {
 /// `docker run`.
 pub(super) fn run(context: &Context, matches: &ArgMatches) -> Outcome {
     let detach = on(matches, "detach");
+    check_terminal(matches)?;
     let (record, pulled) = make(context, matches)?;
     if detach {
         super::launch::as_service(context, &record).map_err(|failure| give_up(context, &record, failure))?;
