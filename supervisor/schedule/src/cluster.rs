@@ -1,17 +1,22 @@
-//! The scheduler's working picture: where every unit is at this point of the plan, and whether one may go somewhere.
+//! The scheduler's working picture: where every unit is, and whether one may go somewhere.
 //!
-//! Built from a [`ClusterView`], changed by the steps of a plan. Units and machines are positions in sorted lists, so
-//! that every loop below runs in the order of names and ids.
+//! Lives as long as its [`crate::Scheduler`]: [`crate::changes`] brings it what the store says, the steps of a plan move
+//! units in it, and [`crate::work`] notes what is to be looked at again because of either.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
 
 use corten_spec::fleet::JobState;
-use corten_spec::machine::Machine;
-use corten_spec::placement::globals_on;
+use corten_spec::machine::{Machine, MachineId};
 use corten_spec::unit_name::UnitName;
+use slab::Slab;
 
-use crate::patterns::{MachineIx, Patterns, UnitIx};
-use crate::view::{ClusterView, Policy, UnitView};
+use crate::key::{Key, MachineIx, UnitIx};
+use crate::patterns::{PatternIx, Patterns};
+use crate::pools::{PoolIx, Pools};
+use crate::view::UnitView;
+use crate::work::Work;
 
 /// Where a unit is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +29,15 @@ pub enum Place {
     Held,
 }
 
-/// One unit during a plan.
+/// One unit.
 #[derive(Debug)]
-pub struct Unit<'a> {
-    pub name: &'a UnitName,
-    pub view: &'a UnitView,
+pub struct Unit {
+    pub key: Key,
+    pub name: UnitName,
+    /// As the store has it, or will once it has taken what was decided.
+    pub view: UnitView,
+    /// The pool of its `MachineMetadata=`.
+    pub pool: PoolIx,
     pub place: Place,
     /// Why it was taken off its machine in this plan.
     pub left: Option<String>,
@@ -38,99 +47,88 @@ pub struct Unit<'a> {
     pub displaced: bool,
 }
 
-impl Unit<'_> {
+impl Unit {
     /// Does the scheduler look for a machine for it?
     pub fn is_wanted(&self) -> bool {
-        self.view.desired != JobState::Inactive && !self.view.requirements.global && !self.name.is_template()
+        self.is_active() && !self.view.requirements.global
+    }
+
+    /// Does every suitable machine run it?
+    pub fn is_everywhere(&self) -> bool {
+        self.is_active() && self.view.requirements.global
+    }
+
+    fn is_active(&self) -> bool {
+        self.view.desired != JobState::Inactive && !self.name.is_template()
     }
 
     /// Just asked for: never planned, and so allowed to make others give way.
     pub fn is_new(&self) -> bool {
         self.view.assigned.is_none() && self.view.unplaced.is_none() && !self.displaced
     }
+
+    /// Wanted, and on no machine.
+    pub fn waits(&self) -> bool {
+        self.place == Place::Nowhere && self.is_wanted()
+    }
+}
+
+/// One machine that is present.
+#[derive(Debug)]
+pub struct Spot {
+    pub key: Key,
+    pub machine: Machine,
+    /// Units on it, global ones too, by name.
+    pub on: Vec<UnitIx>,
+    /// Pools it is in.
+    pub pools: Vec<PoolIx>,
 }
 
 /// Why a unit may not be on a machine.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unable {
     /// `MachineID` means another machine.
     OtherMachine,
-    /// `MachineMetadata`: what is missing.
-    Lacks(String),
-    /// `MachineOf`: this peer is not there.
-    Peer(String),
-    /// `Conflicts`: with this unit there.
-    Conflict(UnitIx),
+    /// `MachineMetadata`: something is missing.
+    Lacks,
+    /// `MachineOf`: a peer is not there.
+    Peer,
+    /// `Conflicts`: with a unit there.
+    Conflict,
     /// `Replaces`: this unit there makes it give way.
     Replaced(UnitIx),
 }
 
 /// The picture.
-pub struct Cluster<'a> {
-    pub machines: Vec<&'a Machine>,
-    pub units: Vec<Unit<'a>>,
-    /// Units placed in this plan, in order.
-    pub placed: Vec<UnitIx>,
+#[derive(Debug, Default)]
+pub struct Cluster {
+    pub units: Slab<Unit>,
+    pub machines: Slab<Spot>,
+    pub names: BTreeMap<Arc<str>, UnitIx>,
+    pub ids: BTreeMap<Arc<str>, MachineIx>,
+    pub pools: Pools,
     pub conflicts: Patterns,
     pub replaces: Patterns,
-    names: BTreeMap<&'a str, UnitIx>,
-    on: Vec<BTreeSet<UnitIx>>,
-    by_load: BTreeSet<(usize, MachineIx)>,
+    /// Units by the peers they follow, whether these exist or not.
+    pub followers: BTreeMap<String, BTreeSet<Key>>,
+    /// Global units that are to run.
+    pub globals: BTreeSet<Key>,
+    /// Units assigned to machines that are absent.
+    pub held: BTreeMap<MachineId, BTreeSet<Key>>,
+    /// Wanted units on no machine.
+    pub waiting: BTreeSet<Key>,
+    pub work: Work,
 }
 
-impl<'a> Cluster<'a> {
-    /// The cluster as the view has it, global units on their machines.
-    pub fn new(view: &'a ClusterView, policy: &Policy) -> Cluster<'a> {
-        let machines: Vec<&Machine> = view.machines.values().collect();
-        let names: Vec<&str> = view.units.keys().map(UnitName::as_str).collect();
-        let views: Vec<&UnitView> = view.units.values().collect();
-        let mut cluster = Cluster {
-            units: view.units.iter().map(|(name, view)| unit(name, view)).collect(),
-            placed: Vec::new(),
-            conflicts: Patterns::new(&names, |at| &views[at].requirements.conflicts),
-            replaces: Patterns::new(&names, |at| &views[at].requirements.replaces),
-            names: names
-                .iter()
-                .enumerate()
-                .map(|(at, name)| (*name, at as UnitIx))
-                .collect(),
-            on: vec![BTreeSet::new(); machines.len()],
-            by_load: (0..machines.len()).map(|at| (0, at as MachineIx)).collect(),
-            machines,
-        };
-        cluster.put_globals();
-        cluster.put_assigned(policy);
-        cluster
+impl Cluster {
+    /// The unit at a position.
+    pub fn unit(&self, ix: UnitIx) -> &Unit {
+        &self.units[ix as usize]
     }
 
-    fn put_globals(&mut self) {
-        let globals: Vec<(UnitIx, _)> = (0..self.units.len() as UnitIx)
-            .map(|at| (at, &self.units[at as usize]))
-            .filter(|(_, u)| {
-                u.view.requirements.global && u.view.desired != JobState::Inactive && !u.name.is_template()
-            })
-            .map(|(at, u)| (at, (u.name, &u.view.requirements)))
-            .collect();
-        for machine in 0..self.machines.len() {
-            let here = globals_on(self.machines[machine], globals.iter().map(|(_, party)| *party));
-            for (name, _) in here {
-                self.add(self.names[name.as_str()], machine as MachineIx);
-            }
-        }
-    }
-
-    fn put_assigned(&mut self, policy: &Policy) {
-        for at in 0..self.units.len() {
-            let unit = &self.units[at];
-            let Some(id) = unit.view.assigned.as_ref().filter(|_| unit.is_wanted()) else {
-                continue;
-            };
-            match self.machines.binary_search_by(|machine| machine.id.cmp(id)) {
-                Ok(machine) => self.put(at as UnitIx, machine as MachineIx),
-                Err(_) if policy.hold_absent => self.units[at].place = Place::Held,
-                Err(_) => self.units[at].left = Some(format!("machine {} went away", id.short())),
-            }
-        }
+    /// The machine at a position.
+    pub fn spot(&self, ix: MachineIx) -> &Spot {
+        &self.machines[ix as usize]
     }
 
     /// The unit called `name`.
@@ -138,94 +136,125 @@ impl<'a> Cluster<'a> {
         self.names.get(name).copied()
     }
 
-    /// Machines by load, least first, ties by lowest id.
-    pub fn least_loaded(&self) -> impl Iterator<Item = MachineIx> + '_ {
-        self.by_load.iter().map(|(_, machine)| *machine)
-    }
-
-    /// Units on `machine`, global ones too, by name.
-    pub fn units_on(&self, machine: MachineIx) -> &BTreeSet<UnitIx> {
-        &self.on[machine as usize]
+    /// The machines `MachineID=wanted` means, by id.
+    pub fn meant_by(&self, wanted: &str) -> Vec<MachineIx> {
+        let from = self
+            .ids
+            .range::<str, _>((Bound::Included(wanted), Bound::Unbounded));
+        from.take_while(|(id, _)| id.starts_with(wanted))
+            .map(|(_, ix)| *ix)
+            .filter(|ix| self.spot(*ix).machine.id.is_meant_by(wanted))
+            .collect()
     }
 
     /// Puts a unit on a machine.
     pub fn put(&mut self, unit: UnitIx, machine: MachineIx) {
-        self.units[unit as usize].place = Place::On(machine);
+        let it = &mut self.units[unit as usize];
+        it.place = Place::On(machine);
+        self.waiting.remove(&it.key);
         self.add(unit, machine);
     }
 
     /// Takes a unit off the machine it is on, if it is on one that is present.
     pub fn take(&mut self, unit: UnitIx) {
-        let Place::On(machine) = self.units[unit as usize].place else {
+        let it = &mut self.units[unit as usize];
+        let Place::On(machine) = it.place else {
             return;
         };
-        self.units[unit as usize].place = Place::Nowhere;
-        let load = self.on[machine as usize].len();
-        self.by_load.remove(&(load, machine));
-        self.by_load.insert((load - 1, machine));
-        self.on[machine as usize].remove(&unit);
-        self.conflicts.take(unit, machine);
-        self.replaces.take(unit, machine);
+        it.place = Place::Nowhere;
+        self.drop_off(unit, machine);
     }
 
-    fn add(&mut self, unit: UnitIx, machine: MachineIx) {
-        let load = self.on[machine as usize].len();
-        self.by_load.remove(&(load, machine));
-        self.by_load.insert((load + 1, machine));
-        self.on[machine as usize].insert(unit);
+    /// Counts a unit, global or placed, as being on a machine.
+    pub fn add(&mut self, unit: UnitIx, machine: MachineIx) {
+        let name = &self.units[unit as usize].key.name;
+        let spot = &mut self.machines[machine as usize];
+        let before = spot.on.len();
+        let at = spot
+            .on
+            .partition_point(|other| self.units[*other as usize].key.name < *name);
+        spot.on.insert(at, unit);
+        self.pools.reload(before, spot);
         self.conflicts.put(unit, machine);
         self.replaces.put(unit, machine);
     }
 
-    /// May `unit`, which is on no machine now, be on `machine`?
+    /// The reverse of [`Cluster::add`].
+    pub fn drop_off(&mut self, unit: UnitIx, machine: MachineIx) {
+        let spot = &mut self.machines[machine as usize];
+        let before = spot.on.len();
+        spot.on.retain(|other| *other != unit);
+        self.pools.reload(before, spot);
+        self.conflicts.take(unit, machine);
+        self.replaces.take(unit, machine);
+        self.work.hopeless.clear();
+    }
+
+    /// The machines a unit is on; several only for global ones.
+    pub fn machines_of(&self, unit: UnitIx) -> Vec<MachineIx> {
+        match self.unit(unit).place {
+            Place::On(machine) => vec![machine],
+            Place::Nowhere if self.globals.contains(&self.unit(unit).key) => {
+                let on = self.machines.iter().filter(|(_, spot)| spot.on.contains(&unit));
+                on.map(|(ix, _)| ix as MachineIx).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// May `unit` be on `machine`? It does not matter whether it is there now.
     pub fn able(&self, unit: UnitIx, machine: MachineIx) -> Result<(), Unable> {
-        let asks = &self.units[unit as usize].view.requirements;
-        let there = self.machines[machine as usize];
-        if asks
-            .machine_id
-            .as_ref()
-            .is_some_and(|wanted| !there.id.is_meant_by(wanted))
+        let it = self.unit(unit);
+        let asks = &it.view.requirements;
+        let spot = self.spot(machine);
+        if let Some(wanted) = &asks.machine_id
+            && !spot.machine.id.is_meant_by(wanted)
         {
             return Err(Unable::OtherMachine);
         }
-        if let Some(missing) = there.lacks(&asks.metadata) {
-            return Err(Unable::Lacks(missing));
+        if !spot.pools.contains(&it.pool) {
+            return Err(Unable::Lacks);
         }
-        if let Some(peer) = asks.machine_of.iter().find(|peer| !self.is_on(peer, machine)) {
-            return Err(Unable::Peer(peer.clone()));
+        if self.first_missing_peer(unit, machine).is_some() {
+            return Err(Unable::Peer);
         }
-        if self.conflicts.names_one_on(unit, machine) || self.conflicts.is_named_on(unit, machine) {
-            return Err(Unable::Conflict(
-                self.first_on(machine, |other| self.in_conflict(unit, other)),
-            ));
+        if self.is_among(&self.conflicts, unit, machine) {
+            return Err(Unable::Conflict);
         }
-        if self.replaces.is_named_on(unit, machine) {
-            let replacer = self
-                .units_on(machine)
-                .iter()
-                .find(|other| self.replaces_only(**other, unit));
-            return replacer.map_or(Ok(()), |other| Err(Unable::Replaced(*other)));
+        if !self.replaces.is_empty() && self.is_among(&self.replaces, unit, machine) {
+            let here = spot.on.iter().find(|other| self.replaces_only(**other, unit));
+            return here.map_or(Ok(()), |other| Err(Unable::Replaced(*other)));
         }
         Ok(())
     }
 
-    fn is_on(&self, name: &str, machine: MachineIx) -> bool {
-        self.find(name)
-            .is_some_and(|unit| self.on[machine as usize].contains(&unit))
+    /// Does `unit` name another unit on `machine`, or one there `unit`?
+    fn is_among(&self, patterns: &Patterns, unit: UnitIx, machine: MachineIx) -> bool {
+        let there = self.unit(unit).place == Place::On(machine);
+        patterns.names_one_on(unit, machine, there) || patterns.is_named_on(unit, machine, there)
     }
 
-    fn first_on(&self, machine: MachineIx, wanted: impl Fn(UnitIx) -> bool) -> UnitIx {
-        let found = self
-            .units_on(machine)
-            .iter()
-            .copied()
-            .find(|other| wanted(*other));
-        found.expect("the pattern index counts only units that are on the machine")
+    /// The first peer of `unit` that is not on `machine`; a unit is no peer of itself.
+    pub fn first_missing_peer(&self, unit: UnitIx, machine: MachineIx) -> Option<&str> {
+        let mut peers = self.unit(unit).view.requirements.machine_of.iter();
+        let is_there = |peer: &&String| {
+            self.find(peer)
+                .is_some_and(|other| other != unit && self.is_on(other, machine))
+        };
+        peers.find(|peer| !is_there(peer)).map(String::as_str)
     }
 
-    /// Does one of the two name the other in `Conflicts=`?
-    pub fn in_conflict(&self, a: UnitIx, b: UnitIx) -> bool {
-        self.conflicts.names(a, b) || self.conflicts.names(b, a)
+    fn is_on(&self, unit: UnitIx, machine: MachineIx) -> bool {
+        match self.unit(unit).place {
+            Place::On(on) => on == machine,
+            _ => self.spot(machine).on.contains(&unit),
+        }
+    }
+
+    /// The first unit on `machine` that `unit` may not be with.
+    pub fn first_conflict(&self, unit: UnitIx, machine: MachineIx) -> Option<UnitIx> {
+        let mut on = self.spot(machine).on.iter().copied();
+        on.find(|other| self.conflicts.names(unit, *other) || self.conflicts.names(*other, unit))
     }
 
     /// Does `a` replace `b`, and not also `b` replace `a`?
@@ -233,26 +262,29 @@ impl<'a> Cluster<'a> {
         self.replaces.names(a, b) && !self.replaces.names(b, a)
     }
 
-    /// Units that are somewhere and of which `unit` and they each replace the other: only one may be anywhere.
+    /// Units that are somewhere and of which `unit` and they each replace the other, by name: only one may be anywhere.
     pub fn rivals(&self, unit: UnitIx) -> Vec<UnitIx> {
         if !self.replaces.concerns(unit) {
             return Vec::new();
         }
         let named = self.replaces.named_by(unit).into_iter();
-        named
+        let mut rivals: Vec<UnitIx> = named
             .filter(|other| self.replaces.names(*other, unit))
-            .filter(|other| self.units[*other as usize].place != Place::Nowhere)
-            .collect()
+            .filter(|other| self.unit(*other).place != Place::Nowhere)
+            .collect();
+        rivals.sort_by(|a, b| self.unit(*a).key.cmp(&self.unit(*b).key));
+        rivals
     }
-}
 
-fn unit<'a>(name: &'a UnitName, view: &'a UnitView) -> Unit<'a> {
-    Unit {
-        name,
-        view,
-        place: Place::Nowhere,
-        left: None,
-        put: None,
-        displaced: false,
+    /// Counts the members of new patterns where they are.
+    pub fn count_members(&mut self, new: &[PatternIx], of: fn(&mut Cluster) -> &mut Patterns) {
+        for pattern in new {
+            let members = of(self).members(*pattern).clone();
+            for unit in members {
+                for machine in self.machines_of(unit) {
+                    of(self).count_member(*pattern, machine);
+                }
+            }
+        }
     }
 }

@@ -1,12 +1,13 @@
-//! The scheduler: [`plan`] looks at the cluster and says which unit goes where, and why.
+//! The scheduler: says which unit goes where, and why.
 //!
-//! A plan is a value: it can be printed, compared, checked and stored, and the same view gives the same plan. Two steps
-//! repeat until nothing changes:
+//! [`plan`] looks at a whole cluster; a [`Scheduler`] keeps one in mind, is told what changes, and decides on what that
+//! concerns, with the same outcome. Decisions are values: they can be printed, compared, checked and stored, and the
+//! same history gives the same decisions. Two steps repeat until nothing changes:
 //!
 //! | step | what happens |
 //! |---|---|
-//! | keep | every placed unit is looked at again; one that may not stay is taken off its machine ([`keep`]) |
-//! | place | every unplaced unit that is wanted goes to the least loaded machine that may run it ([`place`]) |
+//! | keep | placed units are looked at again; one that may not stay is taken off its machine ([`keep`]) |
+//! | place | unplaced units that are wanted go to the least loaded machine that may run them ([`place`], [`choose`]) |
 //!
 //! | a placed unit leaves its machine when | then |
 //! |---|---|
@@ -22,46 +23,50 @@
 //! Refuses to do: reading the store, a clock or randomness. Whether absent machines are lost or only silent is the
 //! caller's to know ([`Policy`]).
 //!
-//! Danger: everything here runs on the leader between a change and its effect; keep it linear in what changed hands.
+//! Danger: everything here runs on the leader between a change and its effect; keep it linear in what changed hands. [`work`] says who
+//! is looked at again after which change.
 
+mod changes;
+mod choose;
 mod cluster;
 mod keep;
+mod key;
 mod patterns;
 mod place;
+mod pools;
+mod scheduler;
 #[cfg(test)]
 mod tests;
 mod view;
 mod why;
+mod work;
 
 use std::collections::BTreeMap;
 
 use corten_spec::unit_name::UnitName;
 
 pub use corten_spec::fleet::Decision;
+pub use scheduler::Scheduler;
 pub use view::{ClusterView, Policy, UnitView};
-
-use cluster::Cluster;
 
 /// What to change, and why the rest is where it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What to write, at most one decision per unit: first units taken off their machines or newly found unplaceable,
-    /// by name, then units placed, in the order they were. Empty when nothing is to be done.
+    /// What to write, as from [`Scheduler::decide`].
     pub decisions: Vec<Decision>,
     /// Every wanted unit that is on no machine after this plan, with the reason.
     pub unplaced: BTreeMap<UnitName, String>,
 }
 
-/// Plans. Pure: equal arguments give equal plans. A plan applied leaves nothing to decide; only where units replace each
-/// other in a chain it may take another plan or two, because a unit gives way once per plan.
+/// Plans the whole of a cluster from nothing. Pure: equal arguments give equal plans.
 pub fn plan(view: &ClusterView, policy: &Policy) -> Plan {
-    let mut cluster = Cluster::new(view, policy);
-    loop {
-        let dropped = keep::drop_unable(&mut cluster);
-        let moved = place::place_waiting(&mut cluster);
-        if !dropped && !moved {
-            break;
-        }
+    let mut scheduler = Scheduler::of(view.clone());
+    let decisions = scheduler.decide(policy);
+    let unplaced = scheduler.unplaced();
+    Plan {
+        decisions,
+        unplaced: unplaced
+            .map(|(name, reason)| (name.clone(), reason.to_owned()))
+            .collect(),
     }
-    why::plan_of(&cluster)
 }

@@ -1,146 +1,148 @@
-//! The second step of a plan: every wanted unit that is on no machine goes to the least loaded machine that may run it.
+//! The second step of a plan: wanted units that are on no machine go to the least loaded machine that may run them.
 //!
-//! In the order of names, again and again until no more can be placed, because a follower waits for its peer.
-//!
-//! `Replaces=`: a unit put on a machine makes those it replaces there give way. A new arrival may do so whatever comes
-//! of them; any other unit only if they have somewhere else to go, else two plans could undo each other forever.
-//! Units that replace each other: only one of them is anywhere; a new arrival takes the very machine of the other, so
-//! that the agent there can stop one before it starts the other.
+//! In rounds, each in the order of names, until no more can be placed, because a follower waits for its peer. Of the
+//! units that wait, those are looked at that may fit now: candidates anywhere, the others on machines that were freed.
 
+use std::collections::BTreeSet;
+
+use crate::choose::{self, Where};
 use crate::cluster::{Cluster, Place};
-use crate::patterns::{MachineIx, UnitIx};
+use crate::key::{Key, MachineIx, UnitIx};
+
+/// One call's rounds.
+struct Rounds {
+    /// This round: whose turn is still to come, who of them may fit anywhere, and what was freed.
+    turn: BTreeSet<Key>,
+    anywhere: BTreeSet<Key>,
+    freed: BTreeSet<MachineIx>,
+    /// The same for the next round.
+    next_anywhere: BTreeSet<Key>,
+    next_freed: BTreeSet<MachineIx>,
+    /// Units that gave way: they are looked at when all placed units have been looked at again.
+    displaced: BTreeSet<Key>,
+}
 
 /// Places what can be placed; says whether any unit was.
-pub fn place_waiting(cluster: &mut Cluster<'_>) -> bool {
+pub fn place_waiting(cluster: &mut Cluster) -> bool {
     let mut any = false;
-    let mut waiting: Vec<UnitIx> = (0..cluster.units.len() as UnitIx).collect();
-    loop {
-        waiting.retain(|unit| {
-            let unit = &cluster.units[*unit as usize];
-            unit.place == Place::Nowhere && unit.is_wanted()
-        });
-        let before = waiting.len();
-        waiting.retain(|unit| !place_one(cluster, *unit));
-        if waiting.len() == before {
-            return any;
-        }
+    let mut rounds = Rounds {
+        turn: BTreeSet::new(),
+        anywhere: BTreeSet::new(),
+        freed: BTreeSet::new(),
+        next_anywhere: std::mem::take(&mut cluster.work.candidates),
+        next_freed: std::mem::take(&mut cluster.work.freed),
+        displaced: BTreeSet::new(),
+    };
+    while round(cluster, &mut rounds) {
         any = true;
+    }
+    cluster.work.candidates.append(&mut rounds.displaced);
+    any
+}
+
+fn round(cluster: &mut Cluster, rounds: &mut Rounds) -> bool {
+    rounds.anywhere = std::mem::take(&mut rounds.next_anywhere);
+    rounds.freed = std::mem::take(&mut rounds.next_freed);
+    let concerned = cluster.replaces.concerned().map(|unit| cluster.unit(unit));
+    let concerned = concerned.filter(|unit| unit.waits()).map(|unit| unit.key.clone());
+    rounds.anywhere.extend(concerned);
+    rounds.turn = if rounds.freed.is_empty() {
+        rounds.anywhere.clone()
+    } else {
+        cluster.waiting.clone()
+    };
+    let mut any = false;
+    while let Some(key) = rounds.turn.pop_first() {
+        if !cluster.unit(key.ix).waits() || rounds.displaced.contains(&key) {
+            continue;
+        }
+        let place = if rounds.anywhere.contains(&key) {
+            Where::Anywhere
+        } else {
+            Where::Among(&rounds.freed)
+        };
+        if place_one(cluster, key.ix, place) {
+            any = true;
+            note(cluster, rounds, &key);
+        }
+    }
+    any
+}
+
+/// What a placement, and those it made give way, change for the rest of this round and for the next.
+fn note(cluster: &mut Cluster, rounds: &mut Rounds, placed: &Key) {
+    for key in std::mem::take(&mut cluster.work.candidates) {
+        if cluster.unit(key.ix).displaced {
+            rounds.displaced.insert(key);
+        } else if key > *placed {
+            rounds.anywhere.insert(key.clone());
+            rounds.turn.insert(key);
+        } else {
+            rounds.next_anywhere.insert(key);
+        }
+    }
+    let freed = std::mem::take(&mut cluster.work.freed);
+    if !freed.is_empty() {
+        rounds.freed.extend(&freed);
+        rounds.next_freed.extend(freed);
+        rounds.turn.extend(cluster.waiting.range(placed..).cloned());
     }
 }
 
-fn place_one(cluster: &mut Cluster<'_>, unit: UnitIx) -> bool {
+fn place_one(cluster: &mut Cluster, unit: UnitIx, place: Where<'_>) -> bool {
     let rivals = cluster.rivals(unit);
     if !rivals.is_empty() {
         return oust(cluster, unit, &rivals);
     }
-    let Some((machine, reason)) = choose(cluster, unit) else {
+    let Some((machine, reason)) = choose::choose(cluster, unit, place) else {
         return false;
     };
-    for other in replaced_there(cluster, unit, machine) {
+    for other in choose::replaced_there(cluster, unit, machine) {
         displace(cluster, other, unit);
     }
     settle(cluster, unit, machine, reason);
     true
-}
-
-/// The machine for a unit, and why that one.
-fn choose(cluster: &Cluster<'_>, unit: UnitIx) -> Option<(MachineIx, String)> {
-    let asks = &cluster.units[unit as usize].view.requirements;
-    if let Some(peer) = anchor(cluster, unit) {
-        let Place::On(machine) = cluster.units[peer as usize].place else {
-            return None;
-        };
-        let reason = format!("MachineOf {}", cluster.units[peer as usize].name);
-        return fits(cluster, unit, machine).then_some((machine, reason));
-    }
-    let machine = cluster
-        .least_loaded()
-        .find(|machine| fits(cluster, unit, *machine))?;
-    let reason = match &asks.machine_id {
-        Some(id) => format!("MachineID {id}"),
-        None => match cluster.units_on(machine).len() {
-            1 => "least loaded: 1 unit".to_owned(),
-            load => format!("least loaded: {load} units"),
-        },
-    };
-    Some((machine, reason))
-}
-
-/// A peer that is on one machine only: the follower goes there or nowhere.
-fn anchor(cluster: &Cluster<'_>, unit: UnitIx) -> Option<UnitIx> {
-    let asks = &cluster.units[unit as usize].view.requirements;
-    let mut peers = asks.machine_of.iter().filter_map(|peer| cluster.find(peer));
-    peers.find(|peer| !cluster.units[*peer as usize].view.requirements.global)
-}
-
-fn fits(cluster: &Cluster<'_>, unit: UnitIx, machine: MachineIx) -> bool {
-    if cluster.able(unit, machine).is_err() {
-        return false;
-    }
-    let asking = &cluster.units[unit as usize];
-    replaced_there(cluster, unit, machine).into_iter().all(|other| {
-        // Once per plan and unit: this is what makes planning end.
-        let may_move = !cluster.units[other as usize].displaced && !asking.displaced;
-        may_move && (asking.is_new() || has_elsewhere(cluster, other, machine))
-    })
-}
-
-/// Units on `machine` that give way when `unit` comes. Global units never do.
-fn replaced_there(cluster: &Cluster<'_>, unit: UnitIx, machine: MachineIx) -> Vec<UnitIx> {
-    if !cluster.replaces.names_one_on(unit, machine) {
-        return Vec::new();
-    }
-    let there = cluster.units_on(machine).iter().copied();
-    there
-        .filter(|other| cluster.replaces_only(unit, *other))
-        .filter(|other| !cluster.units[*other as usize].view.requirements.global)
-        .collect()
-}
-
-/// Could `unit`, now on `machine`, go to another machine without making anyone give way?
-fn has_elsewhere(cluster: &Cluster<'_>, unit: UnitIx, machine: MachineIx) -> bool {
-    cluster.least_loaded().any(|other| {
-        other != machine
-            && cluster.able(unit, other).is_ok()
-            && replaced_there(cluster, unit, other).is_empty()
-    })
 }
 
 /// A new arrival takes the machine of the one unit it and which replace each other, if it may be there.
-fn oust(cluster: &mut Cluster<'_>, unit: UnitIx, rivals: &[UnitIx]) -> bool {
+fn oust(cluster: &mut Cluster, unit: UnitIx, rivals: &[UnitIx]) -> bool {
     let [rival] = rivals else { return false };
-    let Place::On(machine) = cluster.units[*rival as usize].place else {
+    let Place::On(machine) = cluster.unit(*rival).place else {
         return false;
     };
-    if !cluster.units[unit as usize].is_new() || cluster.units[*rival as usize].put.is_some() {
+    if !cluster.unit(unit).is_new() || cluster.unit(*rival).put.is_some() {
         return false;
     }
     cluster.take(*rival);
-    if !fits(cluster, unit, machine) {
-        cluster.put(*rival, machine);
+    let fits = choose::fits(cluster, unit, machine);
+    cluster.put(*rival, machine);
+    if !fits {
         return false;
     }
-    cluster.put(*rival, machine);
     displace(cluster, *rival, unit);
-    for other in replaced_there(cluster, unit, machine) {
+    for other in choose::replaced_there(cluster, unit, machine) {
         displace(cluster, other, unit);
     }
-    let reason = format!("takes the place of {}", cluster.units[*rival as usize].name);
+    let reason = format!("takes the place of {}", cluster.unit(*rival).name);
     settle(cluster, unit, machine, reason);
     true
 }
 
-fn displace(cluster: &mut Cluster<'_>, unit: UnitIx, by: UnitIx) {
-    let reason = format!("replaced by {}", cluster.units[by as usize].name);
-    cluster.take(unit);
-    let unit = &mut cluster.units[unit as usize];
-    unit.put = None;
-    unit.left = Some(reason);
-    unit.displaced = true;
+fn displace(cluster: &mut Cluster, unit: UnitIx, by: UnitIx) {
+    let reason = format!("replaced by {}", cluster.unit(by).name);
+    cluster.units[unit as usize].displaced = true;
+    cluster.leave(unit, reason);
 }
 
-fn settle(cluster: &mut Cluster<'_>, unit: UnitIx, machine: MachineIx, reason: String) {
+fn settle(cluster: &mut Cluster, unit: UnitIx, machine: MachineIx, reason: String) {
     cluster.put(unit, machine);
-    cluster.units[unit as usize].put = Some(reason);
-    cluster.placed.push(unit);
+    let it = &mut cluster.units[unit as usize];
+    it.put = Some(reason);
+    let key = it.key.clone();
+    cluster.tell_followers(&key.name);
+    cluster.work.touched.insert(key);
+    cluster.work.placed.push(unit);
+    if cluster.replaces.concerns(unit) {
+        cluster.suspect_all_on(machine);
+    }
 }

@@ -12,6 +12,7 @@ use corten_spec::x_fleet::Requirements;
 
 use crate::{ClusterView, Plan, Policy, UnitView, plan};
 
+mod changes;
 mod invariants;
 mod semantics;
 

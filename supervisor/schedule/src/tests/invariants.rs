@@ -11,11 +11,11 @@ use proptest::prelude::*;
 
 use crate::{ClusterView, Policy, UnitView, plan};
 
-fn name(number: usize) -> UnitName {
+pub fn name(number: usize) -> UnitName {
     UnitName::parse(&format!("u{}@{}.service", number % 3, number)).unwrap()
 }
 
-fn machine_id(number: usize) -> MachineId {
+pub fn machine_id(number: usize) -> MachineId {
     MachineId(format!("m{number}"))
 }
 
@@ -42,7 +42,7 @@ fn requirements() -> impl Strategy<Value = Requirements> {
     ]
 }
 
-fn unit() -> impl Strategy<Value = UnitView> {
+pub fn unit() -> impl Strategy<Value = UnitView> {
     let desired = prop_oneof![
         1 => Just(JobState::Inactive),
         1 => Just(JobState::Loaded),
@@ -61,7 +61,7 @@ fn unit() -> impl Strategy<Value = UnitView> {
     })
 }
 
-fn view() -> impl Strategy<Value = ClusterView> {
+pub fn view() -> impl Strategy<Value = ClusterView> {
     let machines = prop::collection::btree_map((0..4usize).prop_map(machine_id), 0..2usize, 0..4);
     let units = prop::collection::btree_map((0..12usize).prop_map(name), unit(), 0..12);
     (machines, units).prop_map(|(machines, units)| ClusterView {
@@ -73,7 +73,7 @@ fn view() -> impl Strategy<Value = ClusterView> {
     })
 }
 
-fn machine(id: MachineId, zone: usize) -> Machine {
+pub fn machine(id: MachineId, zone: usize) -> Machine {
     Machine {
         id,
         primary_ip: String::new(),

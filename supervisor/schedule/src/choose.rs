@@ -1,0 +1,147 @@
+//! The machine for a unit.
+//!
+//! `Replaces=`: a unit put on a machine makes those it replaces there give way. A new arrival may do so whatever comes
+//! of them; any other unit only if they have somewhere else to go, else two plans could undo each other forever.
+//! Units that replace each other: only one of them is anywhere; a new arrival takes the very machine of the other, so
+//! that the agent there can stop one before it starts the other.
+
+use std::collections::BTreeSet;
+
+use crate::cluster::{Cluster, Place};
+use crate::key::{MachineIx, UnitIx};
+use crate::work::Alike;
+
+/// Where a unit that waits may fit.
+#[derive(Debug, Clone, Copy)]
+pub enum Where<'a> {
+    /// On any machine.
+    Anywhere,
+    /// On one of these, if at all.
+    Among(&'a BTreeSet<MachineIx>),
+}
+
+/// The machine for a unit, and why that one.
+pub fn choose(cluster: &mut Cluster, unit: UnitIx, place: Where<'_>) -> Option<(MachineIx, String)> {
+    if let Some(peer) = anchor(cluster, unit) {
+        let Place::On(machine) = cluster.unit(peer).place else {
+            return None;
+        };
+        let reason = format!("MachineOf {}", cluster.unit(peer).name);
+        return fits(cluster, unit, machine).then_some((machine, reason));
+    }
+    let machine = match place {
+        Where::Anywhere => anywhere(cluster, unit)?,
+        Where::Among(machines) => among(cluster, unit, machines)?,
+    };
+    let reason = match &cluster.unit(unit).view.requirements.machine_id {
+        Some(id) => format!("MachineID {id}"),
+        None => match cluster.spot(machine).on.len() {
+            1 => "least loaded: 1 unit".to_owned(),
+            load => format!("least loaded: {load} units"),
+        },
+    };
+    Some((machine, reason))
+}
+
+fn anywhere(cluster: &mut Cluster, unit: UnitIx) -> Option<MachineIx> {
+    let alike = alike(cluster, unit);
+    if alike
+        .as_ref()
+        .is_some_and(|alike| cluster.work.hopeless.contains(alike))
+    {
+        return None;
+    }
+    let found = options(cluster, unit).find(|machine| fits(cluster, unit, *machine));
+    if found.is_none() {
+        cluster.work.hopeless.extend(alike);
+    }
+    found
+}
+
+fn among(cluster: &Cluster, unit: UnitIx, machines: &BTreeSet<MachineIx>) -> Option<MachineIx> {
+    let fitting = machines
+        .iter()
+        .copied()
+        .filter(|machine| fits(cluster, unit, *machine));
+    fitting.min_by_key(|machine| {
+        let spot = cluster.spot(*machine);
+        (spot.on.len(), &spot.key)
+    })
+}
+
+/// What makes units fit on the same machines; None where more than that counts.
+fn alike(cluster: &Cluster, unit: UnitIx) -> Option<Alike> {
+    let it = cluster.unit(unit);
+    let asks = &it.view.requirements;
+    if !asks.machine_of.is_empty() || asks.machine_id.is_some() || cluster.replaces.concerns(unit) {
+        return None;
+    }
+    let (declared, matched) = cluster.conflicts.sides(unit);
+    let mut matched = matched.to_vec();
+    matched.sort_unstable();
+    Some((it.pool, declared.to_vec(), matched))
+}
+
+/// The machines that come into question, the preferred first: those that `MachineID` means, or the smallest pool of
+/// those the unit and its global peers ask for.
+fn options<'a>(cluster: &'a Cluster, unit: UnitIx) -> Box<dyn Iterator<Item = MachineIx> + 'a> {
+    let it = cluster.unit(unit);
+    let asks = &it.view.requirements;
+    if let Some(wanted) = &asks.machine_id {
+        let mut meant = cluster.meant_by(wanted);
+        meant.sort_by_key(|machine| (cluster.spot(*machine).on.len(), &cluster.spot(*machine).key));
+        return Box::new(meant.into_iter());
+    }
+    let mut pool = cluster.pools.get(it.pool);
+    for peer in &asks.machine_of {
+        let Some(peer) = cluster.find(peer) else {
+            return Box::new(std::iter::empty());
+        };
+        let other = cluster.pools.get(cluster.unit(peer).pool);
+        if other.by_id.len() < pool.by_id.len() {
+            pool = other;
+        }
+    }
+    Box::new(pool.least_loaded())
+}
+
+/// A peer that is on one machine only: the follower goes there or nowhere.
+pub fn anchor(cluster: &Cluster, unit: UnitIx) -> Option<UnitIx> {
+    let asks = &cluster.unit(unit).view.requirements;
+    let mut peers = asks.machine_of.iter().filter_map(|peer| cluster.find(peer));
+    peers.find(|peer| !cluster.unit(*peer).view.requirements.global)
+}
+
+/// May `unit` be put on `machine`, and may those it replaces there give way?
+pub fn fits(cluster: &Cluster, unit: UnitIx, machine: MachineIx) -> bool {
+    if cluster.able(unit, machine).is_err() {
+        return false;
+    }
+    let asking = cluster.unit(unit);
+    replaced_there(cluster, unit, machine).into_iter().all(|other| {
+        // Once per plan and unit: this is what makes planning end.
+        let may_move = !cluster.unit(other).displaced && !asking.displaced;
+        may_move && (asking.is_new() || has_elsewhere(cluster, other, machine))
+    })
+}
+
+/// Units on `machine` that give way when `unit` comes. Global units never do.
+pub fn replaced_there(cluster: &Cluster, unit: UnitIx, machine: MachineIx) -> Vec<UnitIx> {
+    if !cluster.replaces.names_one_on(unit, machine, false) {
+        return Vec::new();
+    }
+    let there = cluster.spot(machine).on.iter().copied();
+    there
+        .filter(|other| cluster.replaces_only(unit, *other))
+        .filter(|other| !cluster.unit(*other).view.requirements.global)
+        .collect()
+}
+
+/// Could `unit`, now on `machine`, go to another machine without making anyone give way?
+fn has_elsewhere(cluster: &Cluster, unit: UnitIx, machine: MachineIx) -> bool {
+    options(cluster, unit).any(|other| {
+        other != machine
+            && cluster.able(unit, other).is_ok()
+            && replaced_there(cluster, unit, other).is_empty()
+    })
+}
