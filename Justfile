@@ -41,6 +41,10 @@ demo *ARGS:
 bench-boot *ARGS: image
     cargo run --release -p corten-vm --locked -- bench-boot {{ARGS}}
 
+# The scheduler's figures: 100,000 units over 10,000 machines, or as many as said: `just bench-schedule MACHINES UNITS`
+bench-schedule *SIZE:
+    cargo run --release -p corten-sim --locked -- bench {{SIZE}}
+
 # The store beside Debian's etcd-server; says how to get etcd and wrk if they are missing
 bench-store *ARGS:
     cargo build --release --locked -p corten -p corten-image -p corten-vm

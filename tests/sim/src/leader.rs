@@ -1,6 +1,6 @@
-//! What the leader keeps in memory: leases, the grace after its election, and the plan it has proposed.
+//! What the leader keeps in memory: leases, the grace after its election, the scheduler, and the decisions it has proposed.
 
-use corten_schedule::{Decision, Policy};
+use corten_schedule::{ClusterView, Decision, Policy, Scheduler};
 use corten_spec::machine::MachineId;
 use corten_store::memory::Memory;
 
@@ -24,6 +24,9 @@ pub struct Leader {
     pub proposed: Option<Vec<Decision>>,
     /// A plan is due.
     pub plan_due: bool,
+    scheduler: Scheduler,
+    /// What the scheduler believes.
+    known: ClusterView,
 }
 
 impl Leader {
@@ -36,6 +39,8 @@ impl Leader {
             hold_until_ms: now_ms + TTL_MS,
             proposed: None,
             plan_due: false,
+            scheduler: Scheduler::default(),
+            known: ClusterView::default(),
         }
     }
 
@@ -44,6 +49,39 @@ impl Leader {
         Policy {
             hold_absent: now_ms < self.hold_until_ms,
         }
+    }
+
+    /// Tells the scheduler what is new in `view`, and lets it decide.
+    pub fn decide(&mut self, view: &ClusterView, policy: &Policy) -> Vec<Decision> {
+        let known = std::mem::replace(&mut self.known, view.clone());
+        for name in known.units.keys().filter(|name| !view.units.contains_key(name)) {
+            self.scheduler.remove_unit(name);
+        }
+        for id in known.machines.keys().filter(|id| !view.machines.contains_key(id)) {
+            self.scheduler.remove_machine(id);
+        }
+        for (_, machine) in view
+            .machines
+            .iter()
+            .filter(|(id, now)| known.machines.get(id) != Some(now))
+        {
+            self.scheduler.set_machine(machine.clone());
+        }
+        for (name, unit) in view
+            .units
+            .iter()
+            .filter(|(name, now)| known.units.get(name) != Some(now))
+        {
+            self.scheduler.set_unit(name.clone(), unit.clone());
+        }
+        let decisions = self.scheduler.decide(policy);
+        for decision in &decisions {
+            if let Some(unit) = self.known.units.get_mut(&decision.unit) {
+                unit.assigned = decision.machine.clone();
+                unit.unplaced = decision.machine.is_none().then(|| decision.reason.clone());
+            }
+        }
+        decisions
     }
 
     /// Machines present in `state` whose lease has run out, with the session that had it.

@@ -15,6 +15,7 @@
 //!
 //! The store is one log here, committed at the leader: what Raft itself must withstand is not simulated yet.
 
+pub mod bench;
 pub mod checkers;
 pub mod commit;
 pub mod leader;

@@ -355,10 +355,10 @@ impl World {
         }
         let policy = leader.policy(self.now_ms);
         let view = commit::view(&self.log.head);
-        let plan = corten_schedule::plan(&view, &policy);
-        checkers::plans::check(&view, &policy, &plan)?;
-        if !plan.decisions.is_empty() {
-            leader.proposed = Some(plan.decisions);
+        let decisions = leader.decide(&view, &policy);
+        checkers::plans::check(&view, &policy, &decisions)?;
+        if !decisions.is_empty() {
+            leader.proposed = Some(decisions);
             let delay = self.rng.range(1, 30);
             self.after(delay, Event::PlanCommitted { term });
         }
