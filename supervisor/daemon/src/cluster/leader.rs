@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corten_raft::{AppliedBatch, Leader, Node};
-use corten_schedule::{ClusterView, Policy, plan};
+use corten_schedule::{Decision, Policy, Scheduler};
 use corten_store::fleet::{Command, MachineRecord};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
@@ -22,6 +22,8 @@ use crate::stop::Stop;
 const QUORUM_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many decisions go into one command, whose size is limited.
 const AT_ONCE: usize = 1000;
+/// Between two rounds of telling units that wait what is only counted anew: there is no hurry, and each is written.
+const TELL: Duration = Duration::from_millis(200);
 /// After a proposal failed.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -92,11 +94,13 @@ async fn lead(leading: &Leading, leader: &mut watch::Receiver<Option<Leader>>, p
 
 /// What one term knows.
 struct Term {
-    view: ClusterView,
+    scheduler: Scheduler,
     /// Until then, absent machines may only be silent.
     hold_until: Option<Instant>,
-    /// Whether a plan is due.
+    /// Whether decisions are due.
     dirty: bool,
+    /// Decisions that could not be written, or not all of them: what became of them only the store knows.
+    in_doubt: bool,
     /// When this loop means to look again at the latest.
     expected: Instant,
 }
@@ -110,9 +114,10 @@ impl Term {
         note(&mut leases, &machines, now);
         leading.register.replace(Some(leases));
         Some(Term {
-            view,
+            scheduler: Scheduler::of(view),
             hold_until: Some(now + leading.ttl),
             dirty: true,
+            in_doubt: false,
             expected: now + BEAT,
         })
     }
@@ -149,7 +154,7 @@ impl Term {
         if dirty.is_empty() {
             return true;
         }
-        let Some(machines) = read(view::refresh(&leading.node, &mut self.view, &dirty)) else {
+        let Some(machines) = read(view::refresh(&leading.node, &mut self.scheduler, &dirty)) else {
             return false;
         };
         leading
@@ -163,8 +168,9 @@ impl Term {
         let Some((view, machines)) = read(view::whole(&leading.node)) else {
             return false;
         };
-        self.view = view;
+        self.scheduler = Scheduler::of(view);
         self.dirty = true;
+        self.in_doubt = false;
         leading
             .register
             .with(|leases| note(leases, &machines, Instant::now()));
@@ -183,23 +189,47 @@ impl Term {
             self.hold_until = None;
             self.dirty = true;
         }
-        if self.dirty && !leading.disabled {
-            let policy = Policy {
-                hold_absent: self.hold_until.is_some(),
-            };
-            self.dirty = !schedule(&leading.node, &self.view, &policy).await;
+        if (self.dirty || !self.scheduler.has_told_all()) && !leading.disabled {
+            self.dirty = !self.schedule(leading).await;
         }
         let now = Instant::now();
         let lease = leading.register.with(|leases| leases.next()).flatten();
         // A lease that has run out and could not be written off would else be tried again without a pause.
         let lease = lease.map(|at| if written { at } else { at.max(now + RETRY) });
         let retry = (self.dirty && !leading.disabled).then(|| now + RETRY);
-        let next = [lease, self.hold_until, retry].into_iter().flatten().min();
+        let tell = (!self.scheduler.has_told_all()).then(|| now + TELL);
+        let next = [lease, self.hold_until, retry, tell].into_iter().flatten().min();
         let wait = next
             .map_or(BEAT, |next| next.saturating_duration_since(now))
             .min(BEAT);
         self.expected = now + wait;
         wait
+    }
+
+    /// Decides and writes the decisions; false if they could not be written.
+    async fn schedule(&mut self, leading: &Leading) -> bool {
+        if self.in_doubt && !self.read_again(leading) {
+            return false;
+        }
+        let policy = Policy {
+            hold_absent: self.hold_until.is_some(),
+        };
+        let decisions = self.scheduler.decide(&policy);
+        tell(&decisions);
+        for part in decisions.chunks(AT_ONCE) {
+            let assign = corten_store::Command::Fleet(Command::Assign(part.to_vec()));
+            if let Err(error) = leading.node.propose_leading(&assign).await {
+                tracing::warn!("decisions could not be written, deciding again: {error}");
+                self.in_doubt = true;
+                return false;
+            }
+        }
+        // What the store made of them: a unit may have been destroyed meanwhile.
+        let dirty = Dirty {
+            units: decisions.into_iter().map(|decision| decision.unit).collect(),
+            ..Dirty::default()
+        };
+        read(view::refresh(&leading.node, &mut self.scheduler, &dirty)).is_some()
     }
 
     /// Proposes that machines left whose leases have run out, if the cluster can prove that the silence is theirs.
@@ -254,24 +284,11 @@ fn note(leases: &mut Leases, machines: &[MachineRecord], now: Instant) {
     }
 }
 
-/// Plans and writes the decisions; false if they could not be written.
-async fn schedule(node: &Node, view: &ClusterView, policy: &Policy) -> bool {
-    let plan = plan(view, policy);
-    if plan.decisions.is_empty() {
-        return true;
-    }
-    for decision in &plan.decisions {
+fn tell(decisions: &[Decision]) {
+    for decision in decisions {
         let machine = decision.machine.as_ref().map_or("none", |id| id.short());
         tracing::info!("{} is placed on {machine}: {}", decision.unit, decision.reason);
     }
-    for part in plan.decisions.chunks(AT_ONCE) {
-        let assign = corten_store::Command::Fleet(Command::Assign(part.to_vec()));
-        if let Err(error) = node.propose_leading(&assign).await {
-            tracing::warn!("decisions could not be written, planning again: {error}");
-            return false;
-        }
-    }
-    true
 }
 
 fn read<T>(result: Result<T, corten_store::StoreFault>) -> Option<T> {

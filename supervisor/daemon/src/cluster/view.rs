@@ -1,9 +1,9 @@
-//! What the scheduler looks at, kept in memory and changed by what the store says has changed.
+//! What the scheduler is told: the whole cluster once, then what the store says has changed.
 
 use std::collections::BTreeSet;
 
 use corten_raft::{AppliedBatch, Node};
-use corten_schedule::{ClusterView, UnitView};
+use corten_schedule::{ClusterView, Scheduler, UnitView};
 use corten_spec::machine::MachineId;
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet::Requirements;
@@ -47,17 +47,21 @@ pub fn whole(node: &Node) -> Result<(ClusterView, Vec<MachineRecord>), StoreFaul
     for record in units {
         view.units.insert(record.name.clone(), unit_view(record));
     }
-    for record in &machines {
-        put_machine(&mut view, record);
+    for MachineRecord { machine, .. } in machines.iter().filter(|record| record.present) {
+        view.machines.insert(machine.id.clone(), machine.clone());
     }
     Ok((view, machines))
 }
 
-/// Brings `view` up to date; returns the machines among what was dirty, as they are now.
+/// Tells the scheduler how what was dirty is now; returns the machines among it.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn refresh(node: &Node, view: &mut ClusterView, dirty: &Dirty) -> Result<Vec<MachineRecord>, StoreFault> {
+pub fn refresh(
+    node: &Node,
+    scheduler: &mut Scheduler,
+    dirty: &Dirty,
+) -> Result<Vec<MachineRecord>, StoreFault> {
     let (units, machines) = node.read(|tx| {
         let units: Result<Vec<_>, _> = dirty
             .units
@@ -69,24 +73,19 @@ pub fn refresh(node: &Node, view: &mut ClusterView, dirty: &Dirty) -> Result<Vec
     })?;
     for (name, record) in units {
         match record {
-            Some(record) => drop(view.units.insert(name, unit_view(record))),
-            None => drop(view.units.remove(&name)),
+            Some(record) => scheduler.set_unit(name, unit_view(record)),
+            None => scheduler.remove_unit(&name),
         }
     }
     let machines: Vec<MachineRecord> = machines.into_iter().flatten().collect();
     for record in &machines {
-        put_machine(view, record);
+        if record.present {
+            scheduler.set_machine(record.machine.clone());
+        } else {
+            scheduler.remove_machine(&record.machine.id);
+        }
     }
     Ok(machines)
-}
-
-fn put_machine(view: &mut ClusterView, record: &MachineRecord) {
-    if record.present {
-        view.machines
-            .insert(record.machine.id.clone(), record.machine.clone());
-    } else {
-        view.machines.remove(&record.machine.id);
-    }
 }
 
 fn unit_view(record: UnitRecord) -> UnitView {
