@@ -210,6 +210,8 @@ async fn forward(
     match wire::decode::<Result<Committed, Refusal>>(&answer).map_err(ProposeError::Lost)? {
         Ok(committed) => Ok(Some(committed)),
         Err(Refusal::NotLeader) => Ok(None),
+        // That is the leader, not this node.
+        Err(Refusal::Failed(ProposeError::Stopped(cause))) => Err(ProposeError::Lost(cause)),
         Err(Refusal::Failed(e)) => Err(e),
     }
 }

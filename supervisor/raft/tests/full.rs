@@ -111,3 +111,33 @@ async fn a_single_node_refuses_writes_reads_on_and_recovers() {
     }
     cluster.stop_all().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_waits_for_room() {
+    let Some(disk) = small_disk("a_snapshot_waits_for_room") else {
+        return;
+    };
+    let mut cluster = Cluster::new(1, adjust).await;
+    cluster.place(0, disk.join("n0"));
+    cluster.start(0).await.unwrap();
+    put_stubbornly(cluster.node(0), "/first", "v").await;
+    let filler = fill(&disk);
+    let folder = disk.join("n0/snap");
+    let touched = || std::fs::metadata(&folder).unwrap().modified().unwrap();
+    let before = touched();
+    cluster.node(0).snapshot().await.unwrap();
+    until("a snapshot is tried", || touched() > before).await;
+    // A small write may find room, or wait for it, or be refused; what may not be is that Raft has ended.
+    let written = cluster.node(0).propose(set("/meanwhile", "v")).await;
+    assert!(!matches!(written, Err(ProposeError::Stopped(_))), "{written:?}");
+
+    std::fs::remove_file(&filler).unwrap();
+    until("it is built", || {
+        let entries = std::fs::read_dir(&folder).unwrap();
+        let mut names = entries.map(|entry| entry.unwrap().path());
+        names.any(|name| name.extension().is_some_and(|ending| ending == "snap"))
+    })
+    .await;
+    put_stubbornly(cluster.node(0), "/after", "v").await;
+    cluster.stop_all().await;
+}

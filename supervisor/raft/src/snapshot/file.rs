@@ -12,12 +12,14 @@ use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
 use crate::disk::{Disk, File};
 
-/// An open snapshot file. One that was being received and is dropped unnamed is removed at the next start.
+/// An open snapshot file. One that is being received is removed when it is dropped: on a full disk its room is needed.
 #[derive(Debug)]
 pub struct SnapshotFile {
     file: Arc<dyn File>,
     at: u64,
     path: PathBuf,
+    /// Where it is to be removed.
+    unfinished: Option<Arc<dyn Disk>>,
 }
 
 impl SnapshotFile {
@@ -25,8 +27,10 @@ impl SnapshotFile {
         Ok(SnapshotFile::new(disk.open(path)?, path))
     }
 
-    pub(super) fn create(disk: &dyn Disk, path: &Path) -> io::Result<SnapshotFile> {
-        Ok(SnapshotFile::new(disk.create(path)?, path))
+    pub(super) fn create(disk: &Arc<dyn Disk>, path: &Path) -> io::Result<SnapshotFile> {
+        let mut file = SnapshotFile::new(disk.create(path)?, path);
+        file.unfinished = Some(Arc::clone(disk));
+        Ok(file)
     }
 
     fn new(file: Arc<dyn File>, path: &Path) -> SnapshotFile {
@@ -34,11 +38,21 @@ impl SnapshotFile {
             file,
             at: 0,
             path: path.to_path_buf(),
+            unfinished: None,
         }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for SnapshotFile {
+    fn drop(&mut self) {
+        // One that was received whole has another name by now. What stays goes at the next start.
+        if let Some(disk) = self.unfinished.take() {
+            let _ = disk.remove(&self.path);
+        }
     }
 }
 

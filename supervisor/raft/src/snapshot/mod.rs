@@ -30,6 +30,7 @@ use openraft::Snapshot;
 
 use crate::StartError;
 use crate::disk::FromBegin;
+use crate::log::is_full;
 use crate::state::{self, State};
 use crate::types::{LogId, SnapshotMeta, TypeConfig};
 use crate::world::World;
@@ -67,6 +68,17 @@ pub enum SnapshotError {
     /// The state failed.
     #[error(transparent)]
     State(#[from] StoreFault),
+}
+
+impl SnapshotError {
+    /// Whether it is for want of room on the disk.
+    pub fn is_full(&self) -> bool {
+        match self {
+            SnapshotError::Io { source, .. } => is_full(source),
+            SnapshotError::State(fault) => matches!(fault, StoreFault::NoSpace(_)),
+            SnapshotError::Damaged { .. } => false,
+        }
+    }
 }
 
 impl Snapshots {
@@ -160,12 +172,19 @@ impl Snapshots {
     /// When state or file fail. The state and older snapshots are as before then.
     pub fn build(&self, state: &State) -> Result<Snapshot<TypeConfig>, SnapshotError> {
         let unfinished = self.dir.join("building.tmp");
+        self.build_at(&unfinished, state).inspect_err(|_| {
+            // On a full disk its room is needed.
+            let _ = self.world.disk.remove(&unfinished);
+        })
+    }
+
+    fn build_at(&self, unfinished: &Path, state: &State) -> Result<Snapshot<TypeConfig>, SnapshotError> {
         let disk = &self.world.disk;
-        let file = disk.create(&unfinished).map_err(failed(&unfinished))?;
-        let (out, meta, rows) = self.write_state(FromBegin::new(file), &unfinished, state)?;
-        out.file.sync_all().map_err(failed(&unfinished))?;
+        let file = disk.create(unfinished).map_err(failed(unfinished))?;
+        let (out, meta, rows) = self.write_state(FromBegin::new(file), unfinished, state)?;
+        out.file.sync_all().map_err(failed(unfinished))?;
         let path = self.path_for(meta.last_log_id);
-        disk.rename(&unfinished, &path)
+        disk.rename(unfinished, &path)
             .and_then(|()| disk.sync_dir(&self.dir))
             .map_err(failed(&path))?;
         tracing::info!(file = %path.display(), rows, "snapshot built");
@@ -252,27 +271,23 @@ impl Snapshots {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn receive(&self) -> io::Result<SnapshotFile> {
+    pub fn receive(&self) -> Result<SnapshotFile, SnapshotError> {
         let number = self.received.fetch_add(1, Ordering::Relaxed);
-        SnapshotFile::create(
-            &*self.world.disk,
-            &self.dir.join(format!("receiving-{number}.tmp")),
-        )
+        let path = self.dir.join(format!("receiving-{number}.tmp"));
+        SnapshotFile::create(&self.world.disk, &path).map_err(failed(&path))
     }
 
     /// Checks a received snapshot, keeps it durably, and replaces the state by it.
     ///
     /// # Errors
-    /// When it is damaged (then nothing has changed), or file or state fail.
+    /// When it is damaged (then nothing has changed), or file or state fail. When there is no room, it may be tried again.
     pub fn install(
         &self,
         state: &State,
         meta: &SnapshotMeta,
-        received: SnapshotFile,
+        received: &SnapshotFile,
     ) -> Result<(), SnapshotError> {
-        let unfinished = received.path().to_path_buf();
-        drop(received);
-        self.install_file(state, meta, &unfinished)
+        self.install_file(state, meta, received.path())
     }
 
     pub(crate) fn install_file(
@@ -281,6 +296,9 @@ impl Snapshots {
         meta: &SnapshotMeta,
         file: &Path,
     ) -> Result<(), SnapshotError> {
+        let (path, disk) = (self.path_for(meta.last_log_id), &self.world.disk);
+        // At another try it has its name already.
+        let file = if disk.exists(file) { file } else { path.as_path() };
         let said = self.check(file)?;
         if said != *meta {
             return Err(damaged(
@@ -288,8 +306,6 @@ impl Snapshots {
                 format!("it says it is {said}, but was sent as {meta}"),
             ));
         }
-        let path = self.path_for(meta.last_log_id);
-        let disk = &self.world.disk;
         let keep = || {
             disk.open(file)?.sync_all()?;
             disk.rename(file, &path)?;
@@ -309,43 +325,37 @@ impl Snapshots {
         Ok(meta)
     }
 
-    /// Replaces the state by the snapshot at `path`; with a full disk it waits for room.
+    /// Replaces the state by the snapshot at `path`.
     fn load(&self, state: &State, path: &Path) -> Result<SnapshotMeta, SnapshotError> {
-        loop {
-            let mut reader = self.reader(path)?;
-            let meta = format::read_head(&mut reader, self.cluster).map_err(|cause| damaged(path, cause))?;
-            let mut bad = None;
-            let replaced = state.replace(&meta, |put| {
-                let mut fault = None;
-                let read = format::read_rows(&mut reader, &mut |table, key, value| {
-                    put(table, key, value).map_err(|e| {
-                        let told = e.to_string();
-                        fault = Some(e);
-                        told
-                    })
-                });
-                match (read, fault) {
-                    (Ok(_), _) => Ok(()),
-                    (Err(_), Some(fault)) => Err(fault),
-                    (Err(cause), None) => {
-                        bad = Some(cause.clone());
-                        Err(StoreFault::Backend(cause))
-                    }
-                }
+        let mut reader = self.reader(path)?;
+        let meta = format::read_head(&mut reader, self.cluster).map_err(|cause| damaged(path, cause))?;
+        let mut bad = None;
+        let replaced = state.replace(&meta, |put| {
+            let mut fault = None;
+            let read = format::read_rows(&mut reader, &mut |table, key, value| {
+                put(table, key, value).map_err(|e| {
+                    let told = e.to_string();
+                    fault = Some(e);
+                    told
+                })
             });
-            match (replaced, bad) {
-                (Ok(()), _) => return Ok(meta),
-                (Err(_), Some(cause)) => return Err(damaged(path, cause)),
-                (Err(StoreFault::NoSpace(cause)), None) => {
-                    tracing::error!(%cause, "no space left to load a snapshot: waiting until there is room");
-                    std::thread::sleep(FULL_DISK_PAUSE);
+            match (read, fault) {
+                (Ok(_), _) => Ok(()),
+                (Err(_), Some(fault)) => Err(fault),
+                (Err(cause), None) => {
+                    bad = Some(cause.clone());
+                    Err(StoreFault::Backend(cause))
                 }
-                (Err(fault), None) => return Err(fault.into()),
             }
+        });
+        match (replaced, bad) {
+            (Ok(()), _) => Ok(meta),
+            (Err(_), Some(cause)) => Err(damaged(path, cause)),
+            (Err(fault), None) => Err(fault.into()),
         }
     }
 
-    /// Loads the newest snapshot into the state if it is ahead of it.
+    /// Loads the newest snapshot into the state if it is ahead of it; with a full disk it waits for room.
     ///
     /// # Errors
     /// When the snapshot is damaged, or file or state fail.
@@ -356,7 +366,13 @@ impl Snapshots {
         if meta.last_log_id > state.standing()?.applied {
             let path = self.path_for(meta.last_log_id);
             tracing::info!(file = %path.display(), "the snapshot is ahead of the state: loading it");
-            self.load(state, &path)?;
+            while let Err(error) = self.load(state, &path) {
+                if !error.is_full() {
+                    return Err(error);
+                }
+                tracing::error!(%error, "no space left to load a snapshot: waiting until there is room");
+                std::thread::sleep(FULL_DISK_PAUSE);
+            }
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use super::tx::WriteTx;
 use super::{State, put_standing};
 use crate::node::AppliedBatch;
 use crate::observe::{Observation, Sight};
-use crate::snapshot::{SnapshotFile, Snapshots};
+use crate::snapshot::{SnapshotError, SnapshotFile, Snapshots};
 use crate::types::{
     Entry, LogId, Replies, Reply, SnapshotMeta, StorageError, StorageIOError, StoredMembership, TypeConfig,
 };
@@ -170,10 +170,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotFile>, StorageError> {
-        let file = self
-            .snapshots
-            .receive()
-            .map_err(|e| StorageIOError::write_snapshot(None, AnyError::new(&e)))?;
+        let receive = |_: &State, snapshots: &Snapshots| snapshots.receive();
+        let file = with_room(&self.state, &self.snapshots, receive).await;
+        let file = file.map_err(|e| StorageIOError::write_snapshot(None, e))?;
         Ok(Box::new(file))
     }
 
@@ -182,16 +181,12 @@ impl RaftStateMachine<TypeConfig> for Machine {
         meta: &SnapshotMeta,
         snapshot: Box<SnapshotFile>,
     ) -> Result<(), StorageError> {
-        let (state, snapshots, own) = (Arc::clone(&self.state), Arc::clone(&self.snapshots), meta.clone());
-        let installed = self
-            .snapshots
-            .world
-            .blocking(move || snapshots.install(&state, &own, *snapshot))
-            .await;
         let failed = |e: AnyError| StorageIOError::write_snapshot(Some(meta.signature()), e);
-        installed
-            .map_err(|e| failed(AnyError::new(&e)))?
-            .map_err(|e| failed(AnyError::new(&e)))?;
+        let own = meta.clone();
+        let install = move |state: &State, snapshots: &Snapshots| snapshots.install(state, &own, &snapshot);
+        with_room(&self.state, &self.snapshots, install)
+            .await
+            .map_err(failed)?;
         let index = self
             .state
             .read(|tx| corten_store::meta::etcd_index(tx))
@@ -215,16 +210,33 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
-        let (state, snapshots) = (Arc::clone(&self.state), Arc::clone(&self.snapshots));
-        let built = self
-            .snapshots
-            .world
-            .blocking(move || snapshots.build(&state))
-            .await;
-        let failed = |e: AnyError| StorageIOError::write_snapshot(None, e);
-        let built = built
-            .map_err(|e| failed(AnyError::new(&e)))?
-            .map_err(|e| failed(AnyError::new(&e)))?;
-        Ok(built)
+        let build = |state: &State, snapshots: &Snapshots| snapshots.build(state);
+        let built = with_room(&self.state, &self.snapshots, build).await;
+        Ok(built.map_err(|e| StorageIOError::write_snapshot(None, e))?)
+    }
+}
+
+/// Tries again until the disk has room: Raft ends for good at any failure of its storage, and a full disk shall be none.
+/// Once the state is closed it is one.
+async fn with_room<T: Send + 'static>(
+    state: &Arc<State>,
+    snapshots: &Arc<Snapshots>,
+    act: impl Fn(&State, &Snapshots) -> Result<T, SnapshotError> + Send + Sync + 'static,
+) -> Result<T, AnyError> {
+    let act = Arc::new(act);
+    let mut said = false;
+    loop {
+        let (act, of, with) = (Arc::clone(&act), Arc::clone(state), Arc::clone(snapshots));
+        let done = snapshots.world.blocking(move || act(&of, &with)).await;
+        match done.map_err(|e| AnyError::new(&e))? {
+            Ok(done) => return Ok(done),
+            Err(error) if error.is_full() && !state.is_closed() => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::error!(%error, "no space left for a snapshot: it waits until there is room");
+                }
+                tokio::time::sleep(FULL_DISK_PAUSE).await;
+            }
+            Err(error) => return Err(AnyError::new(&error)),
+        }
     }
 }

@@ -122,6 +122,12 @@ impl State {
         self.no_space.load(Ordering::Relaxed)
     }
 
+    /// Whether the node has stopped.
+    pub fn is_closed(&self) -> bool {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        opened.is_none()
+    }
+
     /// Runs `f` on a consistent view.
     ///
     /// # Errors
