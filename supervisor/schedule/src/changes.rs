@@ -9,6 +9,7 @@ use corten_spec::unit_name::UnitName;
 
 use crate::cluster::{Cluster, Place, Spot, Unit};
 use crate::key::{Key, MachineIx, UnitIx};
+use crate::room::Room;
 use crate::view::UnitView;
 
 impl Cluster {
@@ -162,6 +163,7 @@ impl Cluster {
             return;
         }
         self.pools.leave(spot);
+        spot.room.resize(&machine);
         spot.machine = machine;
         self.pools.join(spot);
         self.machine_changed(ix);
@@ -176,11 +178,13 @@ impl Cluster {
             ix,
         };
         self.ids.insert(key.name.clone(), ix);
+        let room = Room::of(&machine);
         let spot = entry.insert(Spot {
             key,
             machine,
             on: Vec::new(),
             pools: Vec::new(),
+            room,
         });
         self.pools.join(spot);
         for unit in self.held.remove(&id).unwrap_or_default() {

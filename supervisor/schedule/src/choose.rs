@@ -65,7 +65,7 @@ fn among(cluster: &Cluster, unit: UnitIx, machines: &BTreeSet<MachineIx>) -> Opt
         .filter(|machine| fits(cluster, unit, *machine));
     fitting.min_by_key(|machine| {
         let spot = cluster.spot(*machine);
-        (spot.on.len(), &spot.key)
+        (spot.load(), &spot.key)
     })
 }
 
@@ -79,7 +79,7 @@ fn alike(cluster: &Cluster, unit: UnitIx) -> Option<Alike> {
     let (declared, matched) = cluster.conflicts.sides(unit);
     let mut matched = matched.to_vec();
     matched.sort_unstable();
-    Some((it.pool, declared.to_vec(), matched))
+    Some((it.pool, declared.to_vec(), matched, asks.reserves))
 }
 
 /// The machines that come into question, the preferred first: those that `MachineID` means, or the smallest pool of
@@ -89,7 +89,7 @@ fn options<'a>(cluster: &'a Cluster, unit: UnitIx) -> Box<dyn Iterator<Item = Ma
     let asks = &it.view.requirements;
     if let Some(wanted) = &asks.machine_id {
         let mut meant = cluster.meant_by(wanted);
-        meant.sort_by_key(|machine| (cluster.spot(*machine).on.len(), &cluster.spot(*machine).key));
+        meant.sort_by_key(|machine| (cluster.spot(*machine).load(), &cluster.spot(*machine).key));
         return Box::new(meant.into_iter());
     }
     let mut pool = cluster.pools.get(it.pool);
@@ -118,11 +118,23 @@ pub fn fits(cluster: &Cluster, unit: UnitIx, machine: MachineIx) -> bool {
         return false;
     }
     let asking = cluster.unit(unit);
-    replaced_there(cluster, unit, machine).into_iter().all(|other| {
+    let replaced = replaced_there(cluster, unit, machine);
+    if !has_room(cluster, unit, machine, &replaced) {
+        return false;
+    }
+    replaced.into_iter().all(|other| {
         // Once per plan and unit: this is what makes planning end.
         let may_move = !cluster.unit(other).displaced && !asking.displaced;
         may_move && (asking.is_new() || has_elsewhere(cluster, other, machine))
     })
+}
+
+fn has_room(cluster: &Cluster, unit: UnitIx, machine: MachineIx, leaving: &[UnitIx]) -> bool {
+    let leaving = leaving
+        .iter()
+        .map(|other| cluster.unit(*other).view.requirements.reserves);
+    let reserves = cluster.unit(unit).view.requirements.reserves;
+    cluster.spot(machine).room.lacks(reserves, leaving).is_none()
 }
 
 /// Units on `machine` that give way when `unit` comes. Global units never do.
@@ -142,6 +154,7 @@ fn has_elsewhere(cluster: &Cluster, unit: UnitIx, machine: MachineIx) -> bool {
     options(cluster, unit).any(|other| {
         other != machine
             && cluster.able(unit, other).is_ok()
+            && has_room(cluster, unit, other, &[])
             && replaced_there(cluster, unit, other).is_empty()
     })
 }

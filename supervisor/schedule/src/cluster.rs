@@ -15,6 +15,7 @@ use slab::Slab;
 use crate::key::{Key, MachineIx, UnitIx};
 use crate::patterns::{PatternIx, Patterns};
 use crate::pools::{PoolIx, Pools};
+use crate::room::Room;
 use crate::view::UnitView;
 use crate::work::Work;
 
@@ -82,6 +83,15 @@ pub struct Spot {
     pub on: Vec<UnitIx>,
     /// Pools it is in.
     pub pools: Vec<PoolIx>,
+    /// What its units reserve, and how many of them.
+    pub room: Room,
+}
+
+impl Spot {
+    /// How loaded it is, see [`Room::load`].
+    pub fn load(&self) -> usize {
+        self.room.load(self.on.len())
+    }
 }
 
 /// Why a unit may not be on a machine.
@@ -168,8 +178,10 @@ impl Cluster {
     /// Counts a unit, global or placed, as being on a machine.
     pub fn add(&mut self, unit: UnitIx, machine: MachineIx) {
         let name = &self.units[unit as usize].key.name;
+        let reserves = self.units[unit as usize].view.requirements.reserves;
         let spot = &mut self.machines[machine as usize];
-        let before = spot.on.len();
+        let before = spot.load();
+        spot.room.take(reserves);
         let at = spot
             .on
             .partition_point(|other| self.units[*other as usize].key.name < *name);
@@ -181,8 +193,10 @@ impl Cluster {
 
     /// The reverse of [`Cluster::add`].
     pub fn drop_off(&mut self, unit: UnitIx, machine: MachineIx) {
+        let reserves = self.units[unit as usize].view.requirements.reserves;
         let spot = &mut self.machines[machine as usize];
-        let before = spot.on.len();
+        let before = spot.load();
+        spot.room.give(reserves);
         spot.on.retain(|other| *other != unit);
         self.pools.reload(before, spot);
         self.conflicts.take(unit, machine);

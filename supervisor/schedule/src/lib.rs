@@ -16,7 +16,7 @@
 //! | `MachineID`, `MachineMetadata`, `MachineOf`, `Conflicts` no longer hold | likewise; a follower moves with its peer |
 //! | a unit that `Replaces` it came to its machine | likewise, on another machine |
 //!
-//! Nothing else moves a unit: no rebalancing, nothing moves back. Global units are not planned; they are everywhere
+//! What units reserve is looked at when they are placed, and moves none that is. Nothing else moves a unit: no rebalancing, nothing moves back. Global units are not planned; they are everywhere
 //! their metadata matches, count as load and as conflicts, and win against placed units.
 //! Semantics: contract `fleet.md` sections 3 and 4.
 //!
@@ -34,6 +34,7 @@ mod key;
 mod patterns;
 mod place;
 mod pools;
+mod room;
 mod scheduler;
 #[cfg(test)]
 mod tests;

@@ -36,7 +36,7 @@ impl Pool {
             Some(at) => self.lacking[at] += 1,
             None => {
                 self.by_id.insert(spot.key.clone());
-                self.by_load.insert((spot.on.len(), spot.key.clone()));
+                self.by_load.insert((spot.load(), spot.key.clone()));
                 spot.pools.push(ix);
             }
         }
@@ -107,7 +107,7 @@ impl Pools {
                 Some(at) => pool.lacking[at] -= 1,
                 None => {
                     pool.by_id.remove(&spot.key);
-                    pool.by_load.remove(&(spot.on.len(), spot.key.clone()));
+                    pool.by_load.remove(&(spot.load(), spot.key.clone()));
                 }
             }
         }
@@ -119,7 +119,7 @@ impl Pools {
         for ix in &spot.pools {
             let pool = &mut self.pools[*ix as usize];
             pool.by_load.remove(&old);
-            pool.by_load.insert((spot.on.len(), spot.key.clone()));
+            pool.by_load.insert((spot.load(), spot.key.clone()));
         }
     }
 

@@ -213,6 +213,7 @@ fn missing_peer(cluster: &Cluster, peer: &str) -> Option<String> {
 enum Kind {
     Conflict,
     Replaced,
+    NoRoom(&'static str),
     WouldDisplace,
     Lacks(String),
     Peer(String),
@@ -288,7 +289,11 @@ fn ask(
 ) {
     for machine in machines {
         let (kind, other) = match cluster.able(unit, machine) {
-            Ok(()) => (Kind::WouldDisplace, None),
+            Ok(()) => {
+                let reserves = cluster.unit(unit).view.requirements.reserves;
+                let lacks = cluster.spot(machine).room.lacks(reserves, []);
+                (lacks.map_or(Kind::WouldDisplace, Kind::NoRoom), None)
+            }
             Err(Unable::Conflict) => (Kind::Conflict, cluster.first_conflict(unit, machine)),
             Err(Unable::Replaced(other)) => (Kind::Replaced, Some(other)),
             Err(Unable::Lacks) => (Kind::Lacks(lacking(cluster, unit, machine)), None),
@@ -324,6 +329,7 @@ fn phrase(kind: &Kind, count: usize, others: &BTreeSet<Key>) -> String {
                 verb("runs", "run")
             )
         }
+        Kind::NoRoom(what) => format!("{count} {} too little {what} left", verb("has", "have")),
         Kind::Lacks(what) => format!("{count} {} metadata {what}", verb("lacks", "lack")),
         Kind::Peer(peer) => format!("{count} {} run {peer}", verb("does not", "do not")),
         Kind::OtherMachine => {

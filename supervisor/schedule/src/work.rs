@@ -13,6 +13,8 @@
 
 use std::collections::BTreeSet;
 
+use corten_spec::resources::Resources;
+
 use crate::cluster::{Cluster, Place};
 use crate::key::{Key, MachineIx, UnitIx};
 use crate::patterns::PatternIx;
@@ -41,8 +43,9 @@ pub struct Work {
     pub hopeless: BTreeSet<Alike>,
 }
 
-/// Units of which this is equal fit on the same machines: the pool, the patterns declared, and those matched.
-pub type Alike = (PoolIx, Vec<PatternIx>, Vec<PatternIx>);
+/// Units of which this is equal fit on the same machines: the pool, the patterns declared, those matched, and what
+/// is reserved.
+pub type Alike = (PoolIx, Vec<PatternIx>, Vec<PatternIx>, Resources);
 
 impl Work {
     /// Forgets a unit that is gone.

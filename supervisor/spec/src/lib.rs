@@ -10,6 +10,7 @@ pub mod image_ref;
 pub mod machine;
 pub mod placement;
 pub mod quote;
+pub mod resources;
 pub mod unit_file;
 pub mod unit_name;
 pub mod unit_parse;

@@ -8,6 +8,7 @@
 //! | `Conflicts` | not where a unit matching this glob is |
 //! | `Replaces` | a unit matching this glob moves away from the machine this one is placed on |
 //! | `Global` | every machine |
+//! | `CPUReserve`, `MemoryReserve` | a machine that has so much not reserved by others ([`crate::resources`]; not in fleet) |
 //!
 //! Legacy spellings: `X-ConditionMachineID`, `X-ConditionMachineBootID`, `X-ConditionMachineOf`,
 //! `X-ConditionMachineMetadata`, `X-Conflicts`. Source: contract `fleet.md` section 3.
@@ -15,6 +16,7 @@
 use crate::glob::glob_match;
 use crate::machine::MetadataRequirements;
 use crate::quote::go_quote;
+use crate::resources::{Resources, parse_percent, parse_size};
 use crate::unit_file::UnitFile;
 use crate::unit_name::UnitName;
 use crate::unit_parse::UnitFileError;
@@ -22,13 +24,15 @@ use crate::unit_parse::UnitFileError;
 /// The section's name.
 pub const SECTION: &str = "X-Fleet";
 
-const KNOWN_KEYS: [&str; 11] = [
+const KNOWN_KEYS: [&str; 13] = [
     "MachineID",
     "MachineOf",
     "MachineMetadata",
     "Conflicts",
     "Replaces",
     "Global",
+    "CPUReserve",
+    "MemoryReserve",
     "X-ConditionMachineID",
     "X-ConditionMachineBootID",
     "X-ConditionMachineOf",
@@ -52,6 +56,8 @@ pub struct Requirements {
     pub replaces: Vec<String>,
     /// Runs on every machine that satisfies the rest.
     pub global: bool,
+    /// What it reserves for itself.
+    pub reserves: Resources,
 }
 
 /// Why a unit's options do not go together; the texts are fleet's.
@@ -69,6 +75,16 @@ pub enum OptionsError {
         key: &'static str,
         /// The glob that matches it.
         pattern: String,
+    },
+    /// A value that cannot be read, of an option fleet did not have.
+    #[error("invalid value for {key}: {}, expected {want}", go_quote(.value))]
+    Value {
+        /// The option.
+        key: &'static str,
+        /// What it is set to.
+        value: String,
+        /// An example.
+        want: &'static str,
     },
     /// Two options that exclude each other.
     #[error("{0} cannot be used with {1}")]
@@ -137,7 +153,26 @@ pub fn validate(file: &UnitFile) -> Result<(), OptionsError> {
             }
         }
     }
-    exclusive(&unit)
+    exclusive(&unit)?;
+    readable(
+        file,
+        "CPUReserve",
+        "a percentage of one processor such as 50%",
+        parse_percent,
+    )?;
+    readable(file, "MemoryReserve", "a size such as 512M", parse_size)
+}
+
+fn readable(
+    file: &UnitFile,
+    key: &'static str,
+    want: &'static str,
+    parse: fn(&str) -> Option<u64>,
+) -> Result<(), OptionsError> {
+    match values(file, key).into_iter().find(|value| parse(value).is_none()) {
+        Some(value) => Err(OptionsError::Value { key, value, want }),
+        None => Ok(()),
+    }
 }
 
 fn exclusive(unit: &Requirements) -> Result<(), OptionsError> {
@@ -184,7 +219,17 @@ fn read(file: &UnitFile, expand: &dyn Fn(&str) -> String) -> Requirements {
         conflicts: words(&["X-Conflicts", "Conflicts"]),
         replaces: words(&["Replaces"]),
         global: is_global(file),
+        reserves: Resources {
+            cpu_percent: last(file, "CPUReserve", parse_percent),
+            memory_bytes: last(file, "MemoryReserve", parse_size),
+        },
     }
+}
+
+/// The last value of a key; 0 if there is none or it cannot be read.
+fn last(file: &UnitFile, key: &str, parse: fn(&str) -> Option<u64>) -> u64 {
+    let values = values(file, key);
+    values.last().and_then(|value| parse(value)).unwrap_or_default()
 }
 
 /// `k=v` pairs with exactly one `=` and both sides non-empty; fleet ignores the others.
@@ -332,6 +377,24 @@ mod tests {
         assert_eq!(
             validate(&long).unwrap_err().to_string(),
             "line too long (max 2048 bytes)"
+        );
+    }
+
+    #[test]
+    fn reserves_are_read_and_refused() {
+        let unit = of("a.service", "CPUReserve=10%\nCPUReserve=150%\nMemoryReserve=512M");
+        assert_eq!(
+            (unit.reserves.cpu_percent, unit.reserves.memory_bytes),
+            (150, 512 << 20)
+        );
+        assert!(of("a.service", "MemoryReserve=much").reserves.is_none());
+        assert_eq!(
+            validate(&file("MemoryReserve=much")).unwrap_err().to_string(),
+            "invalid value for MemoryReserve: \"much\", expected a size such as 512M"
+        );
+        assert_eq!(
+            validate(&file("CPUReserve=1")).unwrap_err().to_string(),
+            "invalid value for CPUReserve: \"1\", expected a percentage of one processor such as 50%"
         );
     }
 

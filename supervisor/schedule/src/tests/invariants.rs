@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use corten_spec::fleet::JobState;
 use corten_spec::machine::{Machine, MachineId};
 use corten_spec::placement::{self, Replacement};
+use corten_spec::resources::Resources;
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet::Requirements;
 use proptest::prelude::*;
@@ -38,6 +39,10 @@ fn requirements() -> impl Strategy<Value = Requirements> {
         1 => (0..2usize).prop_map(|v| {
             let metadata = [("zone".to_owned(), [v.to_string()].into())].into();
             Requirements { metadata, global: true, ..Requirements::default() }
+        }),
+        2 => (1..4u64, prop::bool::ANY).prop_map(|(parts, global)| {
+            let reserves = Resources { cpu_percent: parts * 40, memory_bytes: 0 };
+            Requirements { reserves, global, ..Requirements::default() }
         }),
     ]
 }
@@ -77,7 +82,11 @@ pub fn machine(id: MachineId, zone: usize) -> Machine {
     Machine {
         id,
         primary_ip: String::new(),
-        metadata: [("zone".to_owned(), zone.to_string())].into(),
+        metadata: [
+            ("zone".to_owned(), zone.to_string()),
+            ("cpus".to_owned(), "1".to_owned()),
+        ]
+        .into(),
     }
 }
 

@@ -292,6 +292,52 @@ fn a_circle_of_replaces_comes_to_rest() {
 }
 
 #[test]
+fn reserved_cpu_and_memory_are_kept_free_and_the_least_reserved_machine_wins() {
+    check(
+        "machine m1 cpus=2 memory=4G
+         machine m2 cpus=8 memory=4G
+         machine m3
+         unit a.service launched on m1 | CPUReserve=50%
+         unit b.service launched on m2 | CPUReserve=100%
+         unit c.service launched | CPUReserve=100%; MemoryReserve=1G
+         unit d.service launched | CPUReserve=120%; MemoryReserve=2G
+         unit e.service launched | MemoryReserve=3G
+         unit f.service launched | CPUReserve=900%
+         unit g.service launched",
+        "f.service -> -: 3 machines: 3 have too little CPU left
+         c.service -> m2: least loaded: 1 unit
+         d.service -> m1: least loaded: 1 unit
+         e.service -> m2: least loaded: 2 units
+         g.service -> m3: least loaded: 0 units",
+    );
+}
+
+#[test]
+fn what_is_reserved_moves_nobody_and_is_free_again_when_a_unit_leaves() {
+    check(
+        "machine m1 memory=1G
+         unit a.service launched on m1 | MemoryReserve=1G
+         unit b.service launched on m1 | MemoryReserve=1G
+         unit c.service launched | MemoryReserve=1K",
+        "c.service -> -: 1 machine: 1 has too little memory left",
+    );
+    check(
+        "machine m1 memory=1G
+         unit a.service inactive on m1 | MemoryReserve=1G
+         unit b.service launched | MemoryReserve=1G",
+        "a.service -> -: its desired state is inactive
+         b.service -> m1: least loaded: 0 units",
+    );
+    check(
+        "machine m1 memory=1G
+         unit a.service launched on m1 | MemoryReserve=1G
+         unit b.service launched | MemoryReserve=1G; Replaces=a.service",
+        "a.service -> -: replaced by b.service; 1 machine: 1 runs b.service, which replaces it
+         b.service -> m1: least loaded: 1 unit",
+    );
+}
+
+#[test]
 fn nothing_moves_back() {
     check(
         "machine m1
