@@ -1,10 +1,11 @@
 //! The scheduler's figures: a cluster of a size no simulation of the whole loop reaches, placed from nothing, given one
 //! unit after the other, and robbed of machines.
 //!
-//! The cluster is drawn from the seed ([`cluster`]); the clock only measures, so the same seed gives the same plans.
+//! The cluster is drawn from the seed ([`cluster`]); the clock only measures, so the same seed gives the same plans. It
+//! counts the time of one core, so that what else the machine does is not measured.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use corten_schedule::{ClusterView, Decision, Policy, Scheduler, UnitView};
 use corten_spec::fleet::JobState;
@@ -12,6 +13,7 @@ use corten_spec::machine::{Machine, MachineId};
 use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet::Requirements;
+use cpu_time::ThreadTime;
 
 use crate::rng::Rng;
 
@@ -132,7 +134,7 @@ impl Figures {
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
-    let begin = Instant::now();
+    let begin = ThreadTime::now();
     let done = work();
     (begin.elapsed(), done)
 }
@@ -147,7 +149,8 @@ fn print(made: &[Decision], text: &mut String) {
 const ZONES: [&str; 5] = ["a", "b", "c", "d", "e"];
 const ROLES: [&str; 3] = ["web", "db", "batch"];
 
-/// A cluster with nothing placed: five zones, three roles, some with an SSD, each with its own host name.
+/// A cluster with nothing placed: five zones, three roles, some with an SSD, each with its own host name and
+/// the same CPU and memory.
 pub fn cluster(rng: &mut Rng, size: Size) -> ClusterView {
     let mut view = ClusterView::default();
     for number in 0..size.machines {
@@ -179,6 +182,8 @@ fn machine(rng: &mut Rng, number: usize) -> Machine {
         ("zone", (*rng.pick(&ZONES)).to_owned()),
         ("role", (*rng.pick(&ROLES)).to_owned()),
         ("host", format!("host{number}")),
+        ("cpus", "16".to_owned()),
+        ("memory", "32G".to_owned()),
     ];
     if rng.chance(40) {
         metadata.push(("disk", "ssd".to_owned()));
@@ -199,8 +204,12 @@ fn family(rng: &mut Rng, group: usize) -> Vec<(String, String)> {
     let instances = rng.range(2, 40);
     let place = place(rng);
     match number {
-        0..30 => vec![(format!("plain{group}.service"), String::new())],
-        30..60 => vec![(format!("picky{group}.service"), place)],
+        0..20 => vec![(format!("plain{group}.service"), String::new())],
+        20..30 => vec![(format!("hungry{group}.service"), reserve(rng))],
+        30..60 => vec![(
+            format!("picky{group}.service"),
+            format!("{place}\n{}", reserve(rng)),
+        )],
         60..75 => (0..instances)
             .map(|i| {
                 (
@@ -240,6 +249,11 @@ fn family(rng: &mut Rng, group: usize) -> Vec<(String, String)> {
     }
 }
 
+fn reserve(rng: &mut Rng) -> String {
+    let (cpu, memory) = (rng.range(1, 30) * 5, rng.range(1, 40) * 100);
+    format!("CPUReserve={cpu}%\nMemoryReserve={memory}M")
+}
+
 fn place(rng: &mut Rng) -> String {
     let zone = *rng.pick(&ZONES);
     let role = *rng.pick(&ROLES);
@@ -254,7 +268,10 @@ fn place(rng: &mut Rng) -> String {
 fn one_more(rng: &mut Rng, number: usize) -> (UnitName, UnitView) {
     let place = place(rng);
     match rng.range(0, 3) {
-        0 => unit(&format!("more{number}.service"), &place),
+        0 => unit(
+            &format!("more{number}.service"),
+            &format!("{place}\n{}", reserve(rng)),
+        ),
         1 => unit(
             &format!("more@{number}.service"),
             &format!("Conflicts=more@*.service\n{place}"),
