@@ -164,6 +164,7 @@ impl Cluster {
         }
         self.pools.leave(spot);
         spot.room.resize(&machine);
+        spot.scheduling = machine.scheduling();
         spot.machine = machine;
         self.pools.join(spot);
         self.machine_changed(ix);
@@ -178,13 +179,14 @@ impl Cluster {
             ix,
         };
         self.ids.insert(key.name.clone(), ix);
-        let room = Room::of(&machine);
+        let (room, scheduling) = (Room::of(&machine), machine.scheduling());
         let spot = entry.insert(Spot {
             key,
             machine,
             on: Vec::new(),
             pools: Vec::new(),
             room,
+            scheduling,
         });
         self.pools.join(spot);
         for unit in self.held.remove(&id).unwrap_or_default() {

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use corten_spec::fleet::JobState;
-use corten_spec::machine::{Machine, MachineId};
+use corten_spec::machine::{Machine, MachineId, Scheduling};
 use corten_spec::unit_name::UnitName;
 use slab::Slab;
 
@@ -85,6 +85,8 @@ pub struct Spot {
     pub pools: Vec<PoolIx>,
     /// What its units reserve, and how many of them.
     pub room: Room,
+    /// Whether it takes units, as its metadata says.
+    pub scheduling: Scheduling,
 }
 
 impl Spot {
@@ -101,6 +103,10 @@ pub enum Unable {
     OtherMachine,
     /// `MachineMetadata`: something is missing.
     Lacks,
+    /// It takes no new units.
+    Cordoned,
+    /// It takes no units and keeps none.
+    Drained,
     /// `MachineOf`: a peer is not there.
     Peer,
     /// `Conflicts`: with a unit there.
@@ -228,6 +234,11 @@ impl Cluster {
         }
         if !spot.pools.contains(&it.pool) {
             return Err(Unable::Lacks);
+        }
+        match spot.scheduling {
+            Scheduling::Cordoned if it.place != Place::On(machine) => return Err(Unable::Cordoned),
+            Scheduling::Drained => return Err(Unable::Drained),
+            _ => {}
         }
         if self.first_missing_peer(unit, machine).is_some() {
             return Err(Unable::Peer);

@@ -153,6 +153,8 @@ pub fn leaving(cluster: &Cluster, unit: UnitIx, machine: MachineIx, unable: Unab
     match unable {
         Unable::OtherMachine => format!("machine {id} is not the one MachineID asks for"),
         Unable::Lacks => format!("machine {id} lacks metadata {}", lacking(cluster, unit, machine)),
+        Unable::Cordoned => format!("machine {id} is cordoned"),
+        Unable::Drained => format!("machine {id} is drained"),
         Unable::Peer => format!(
             "{} is not on machine {id}",
             cluster.first_missing_peer(unit, machine).unwrap_or_default()
@@ -215,6 +217,8 @@ enum Kind {
     Replaced,
     NoRoom(&'static str),
     WouldDisplace,
+    Cordoned,
+    Drained,
     Lacks(String),
     Peer(String),
     OtherMachine,
@@ -296,6 +300,8 @@ fn ask(
             }
             Err(Unable::Conflict) => (Kind::Conflict, cluster.first_conflict(unit, machine)),
             Err(Unable::Replaced(other)) => (Kind::Replaced, Some(other)),
+            Err(Unable::Cordoned) => (Kind::Cordoned, None),
+            Err(Unable::Drained) => (Kind::Drained, None),
             Err(Unable::Lacks) => (Kind::Lacks(lacking(cluster, unit, machine)), None),
             Err(Unable::Peer) => {
                 let peer = cluster.first_missing_peer(unit, machine).unwrap_or_default();
@@ -330,6 +336,8 @@ fn phrase(kind: &Kind, count: usize, others: &BTreeSet<Key>) -> String {
             )
         }
         Kind::NoRoom(what) => format!("{count} {} too little {what} left", verb("has", "have")),
+        Kind::Cordoned => format!("{count} {} cordoned", verb("is", "are")),
+        Kind::Drained => format!("{count} {} drained", verb("is", "are")),
         Kind::Lacks(what) => format!("{count} {} metadata {what}", verb("lacks", "lack")),
         Kind::Peer(peer) => format!("{count} {} run {peer}", verb("does not", "do not")),
         Kind::OtherMachine => {

@@ -32,6 +32,17 @@ impl fmt::Display for MachineId {
 /// What `MachineMetadata=` asks for: every key must have one of its values.
 pub type MetadataRequirements = BTreeMap<String, BTreeSet<String>>;
 
+/// Whether units are placed on a machine: its metadata `scheduling`. Beyond fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduling {
+    /// They are.
+    Open,
+    /// `cordon`: it takes no new units.
+    Cordoned,
+    /// `drain`: nor do those on it stay. Global units do.
+    Drained,
+}
+
 /// A machine as `fleetctl list-machines` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -47,6 +58,15 @@ impl Machine {
     /// Has every required key one of its wanted values here?
     pub fn satisfies(&self, required: &MetadataRequirements) -> bool {
         self.lacks(required).is_none()
+    }
+
+    /// Whether units are placed on it. A word that means nothing keeps nobody away.
+    pub fn scheduling(&self) -> Scheduling {
+        match self.metadata.get("scheduling").map(String::as_str) {
+            Some("cordon") => Scheduling::Cordoned,
+            Some("drain") => Scheduling::Drained,
+            _ => Scheduling::Open,
+        }
     }
 
     /// The first requirement not met, as `role=db` or `role=db|web` for the operator; None when all are met.

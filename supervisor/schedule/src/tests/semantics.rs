@@ -338,6 +338,34 @@ fn what_is_reserved_moves_nobody_and_is_free_again_when_a_unit_leaves() {
 }
 
 #[test]
+fn a_cordoned_machine_takes_no_new_units_and_keeps_its_own() {
+    check(
+        "machine m1 scheduling=cordon
+         machine m2
+         unit a.service launched on m1
+         unit b.service launched
+         unit c.service launched | MachineID=m1",
+        "c.service -> -: 2 machines: 1 is cordoned, 1 is not the one MachineID asks for
+         b.service -> m2: least loaded: 0 units",
+    );
+}
+
+#[test]
+fn a_drained_machine_keeps_only_global_units() {
+    check(
+        "machine m1 scheduling=drain
+         machine m2
+         unit a.service launched on m1
+         unit b.service launched on m1 | MachineOf=a.service
+         unit c.service launched on m1 | MachineID=m1
+         unit g.service launched | Global=true",
+        "c.service -> -: machine m1 is drained; 2 machines: 1 is drained, 1 is not the one MachineID asks for
+         a.service -> m2: machine m1 is drained; least loaded: 1 unit
+         b.service -> m2: machine m1 is drained; MachineOf a.service",
+    );
+}
+
+#[test]
 fn nothing_moves_back() {
     check(
         "machine m1
