@@ -54,6 +54,7 @@ need_qemu() {
 
 # Unpacks packages below out/tools without installing them: their daemons (a registry, an etcd to compare with) would
 # otherwise be started by systemd and listen.
+apt_config=
 unpack() {
     for package in "$@"; do
         [ ! -e "$tools/.$package" ] || continue
@@ -62,7 +63,7 @@ unpack() {
         say "unpacking $package into out/tools (not installed, so that no service starts)"
         rm -rf "$tools/deb.new" && mkdir "$tools/deb.new"
         # As root, if we are root: apt's own user cannot write into a folder of the checkout, and apt would warn of it.
-        (cd "$tools/deb.new" && apt-get -o APT::Sandbox::User=root download -qq "$package") ||
+        (cd "$tools/deb.new" && APT_CONFIG=$apt_config apt-get -o APT::Sandbox::User=root download -qq "$package") ||
             fail "apt could not download $package"
         dpkg-deb -x "$tools"/deb.new/*.deb "$tools"
         rm -r "$tools/deb.new"
@@ -70,6 +71,35 @@ unpack() {
     done
     PATH=$PATH:$tools/usr/bin:$tools/usr/sbin:$tools/bin
     export PATH
+}
+
+# etcd to compare with: 3.4 is the last that speaks v2 as its clients know it, and only Debian 12 has it. Elsewhere it comes
+# from Debian 12's archive by way of package lists of its own; the host's are not touched.
+unpack_etcd() {
+    case $(apt-cache policy etcd-server | sed -n 's/^ *Candidate: //p') in
+    3.4.*) ;;
+    *) [ -e "$tools/.etcd-client" ] || read_bookworm ;;
+    esac
+    unpack etcd-server etcd-client
+    apt_config=
+}
+
+read_bookworm() {
+    apt_update
+    lists=$tools/bookworm
+    mkdir -p "$lists/lists/partial" "$lists/cache/archives/partial"
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm main" >"$lists/sources.list"
+    cat >"$lists/apt.conf" <<CONF
+Dir::Etc::SourceList "$lists/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+Dir::State::Lists "$lists/lists";
+Dir::Cache "$lists/cache";
+APT::Sandbox::User "root";
+CONF
+    apt_config=$lists/apt.conf
+    say "reading Debian 12's package lists, for etcd 3.4"
+    APT_CONFIG=$apt_config apt-get update -qq || fail "apt could not read the package lists of $mirror bookworm"
 }
 
 # Under sudo, HOME is root's, but the toolchain is that of who asked.

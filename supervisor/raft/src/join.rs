@@ -36,6 +36,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 const KNOWN_WITHIN: Duration = Duration::from_secs(1);
 /// How long a machine asks to be taken in before it gives up; who starts it tries again.
 const TAKEN_IN: Duration = Duration::from_secs(60);
+/// How long a member that was added may be unknown to the others: they hear of it one after the other.
+const HEARD_OF: Duration = Duration::from_secs(5);
 /// The pause before the members are asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -205,18 +207,33 @@ async fn learn(config: &Config, world: &World) -> Result<Identity, StartError> {
             name: config.name.clone(),
             cluster: names(&configured),
         })?;
-    let mut why = String::new();
-    for peer in configured.iter().filter(|peer| peer.id != me.id) {
-        for url in &peer.peer_urls {
+    let deadline = Instant::now() + HEARD_OF;
+    loop {
+        let (mut why, mut refused) = (String::new(), None);
+        for url in configured
+            .iter()
+            .filter(|peer| peer.id != me.id)
+            .flat_map(|peer| &peer.peer_urls)
+        {
             match ask(&client, url).await {
-                Ok((cluster, members)) => return found(config, &configured, me, cluster, &members),
+                Ok((cluster, members)) => match found(config, &configured, me, cluster, &members) {
+                    Ok(identity) => return Ok(identity),
+                    Err(error) => refused = Some(error),
+                },
                 Err(cause) => why = cause,
             }
         }
+        let Some(refused) = refused else {
+            return Err(StartError::Join(format!(
+                "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs \
+                 ({why})"
+            )));
+        };
+        if Instant::now() >= deadline {
+            return Err(refused);
+        }
+        tokio::time::sleep(PAUSE).await;
     }
-    Err(StartError::Join(format!(
-        "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs ({why})"
-    )))
 }
 
 async fn ask(client: &Client, url: &str) -> Result<(u64, Vec<Told>), String> {

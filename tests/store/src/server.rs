@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::client::Client;
@@ -47,9 +47,19 @@ impl Program {
     /// Says how to get the program if it cannot be started.
     pub fn check(&self) -> Result<()> {
         match Command::new(&self.command).arg("--version").output() {
+            Ok(output) if self.name == "etcd" => {
+                let version = String::from_utf8_lossy(&output.stdout).into_owned();
+                ensure!(
+                    version.contains("etcd Version: 3.4."),
+                    "{} is not etcd 3.4, beside which this is made: {}",
+                    self.command.display(),
+                    version.lines().next().unwrap_or_default()
+                );
+                Ok(())
+            }
             Ok(_) => Ok(()),
             Err(error) => bail!(
-                "{} cannot be started ({error}): in the checkout, sh -c 'CHECKOUT=$PWD; . tests/lib.sh; unpack etcd-server' \
+                "{} cannot be started ({error}): in the checkout, sh -c 'CHECKOUT=$PWD; . tests/lib.sh; unpack_etcd' \
                  brings it to where `just bench-store` looks; else --etcd PATH",
                 self.command.display()
             ),
