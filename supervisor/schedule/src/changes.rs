@@ -10,6 +10,7 @@ use corten_spec::unit_name::UnitName;
 use crate::cluster::{Cluster, Place, Spot, Unit};
 use crate::key::{Key, MachineIx, UnitIx};
 use crate::room::Room;
+use crate::spread;
 use crate::view::UnitView;
 
 impl Cluster {
@@ -45,6 +46,7 @@ impl Cluster {
         let pool = self
             .pools
             .acquire(&view.requirements.metadata, &mut self.machines);
+        let group = spread::group_of(&name, &view.requirements);
         let entry = self.units.vacant_entry();
         let ix = entry.key() as UnitIx;
         let key = Key {
@@ -56,6 +58,7 @@ impl Cluster {
             name,
             view,
             pool,
+            group,
             place: Place::Nowhere,
             left: None,
             put: None,
@@ -163,6 +166,16 @@ impl Cluster {
             return;
         }
         self.pools.leave(spot);
+        let groups = spot
+            .on
+            .iter()
+            .filter_map(|unit| self.units[*unit as usize].group.as_ref());
+        for group in groups {
+            self.spread.take(group, &spot.machine);
+            self.spread.put(group, &machine);
+        }
+        self.spread.leave(&spot.machine);
+        self.spread.join(&machine);
         spot.room.resize(&machine);
         spot.scheduling = machine.scheduling();
         spot.machine = machine;
@@ -179,6 +192,7 @@ impl Cluster {
             ix,
         };
         self.ids.insert(key.name.clone(), ix);
+        self.spread.join(&machine);
         let (room, scheduling) = (Room::of(&machine), machine.scheduling());
         let spot = entry.insert(Spot {
             key,
@@ -220,6 +234,7 @@ impl Cluster {
         }
         let mut spot = self.machines.remove(ix as usize);
         self.pools.leave(&mut spot);
+        self.spread.leave(&spot.machine);
         self.work.freed.remove(&ix);
         self.work.unsettled.remove(&ix);
         self.work.news = true;

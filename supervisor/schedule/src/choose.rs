@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::cluster::{Cluster, Place};
 use crate::key::{MachineIx, UnitIx};
+use crate::spread::Group;
 use crate::work::Alike;
 
 /// Where a unit that waits may fit.
@@ -33,14 +34,21 @@ pub fn choose(cluster: &mut Cluster, unit: UnitIx, place: Where<'_>) -> Option<(
         Where::Anywhere => anywhere(cluster, unit)?,
         Where::Among(machines) => among(cluster, unit, machines)?,
     };
-    let reason = match &cluster.unit(unit).view.requirements.machine_id {
-        Some(id) => format!("MachineID {id}"),
-        None => match cluster.spot(machine).on.len() {
-            1 => "least loaded: 1 unit".to_owned(),
-            load => format!("least loaded: {load} units"),
-        },
-    };
-    Some((machine, reason))
+    Some((machine, reason(cluster, unit, machine)))
+}
+
+fn reason(cluster: &Cluster, unit: UnitIx, machine: MachineIx) -> String {
+    let (it, spot) = (cluster.unit(unit), cluster.spot(machine));
+    if let Some(id) = &it.view.requirements.machine_id {
+        return format!("MachineID {id}");
+    }
+    let key = it.group.as_ref().map(|(_, key)| key);
+    let value = key.and_then(|key| spot.machine.metadata.get_key_value(key));
+    let value = value.map_or_else(String::new, |(key, value)| format!(" of {key}={value}"));
+    match spot.on.len() {
+        1 => format!("least loaded{value}: 1 unit"),
+        load => format!("least loaded{value}: {load} units"),
+    }
 }
 
 fn anywhere(cluster: &mut Cluster, unit: UnitIx) -> Option<MachineIx> {
@@ -51,11 +59,39 @@ fn anywhere(cluster: &mut Cluster, unit: UnitIx) -> Option<MachineIx> {
     {
         return None;
     }
-    let found = options(cluster, unit).find(|machine| fits(cluster, unit, *machine));
+    let found = preferred(cluster, unit);
     if found.is_none() {
         cluster.work.hopeless.extend(alike);
     }
     found
+}
+
+fn preferred(cluster: &Cluster, unit: UnitIx) -> Option<MachineIx> {
+    let mut fitting = options(cluster, unit).filter(|machine| fits(cluster, unit, *machine));
+    match &cluster.unit(unit).group {
+        None => fitting.next(),
+        Some(group) => sparsest(cluster, group, fitting),
+    }
+}
+
+/// Of `machines`, the preferred first, the one where the fewest of a group are near. Looks no further than needed.
+fn sparsest(
+    cluster: &Cluster,
+    group: &Group,
+    machines: impl Iterator<Item = MachineIx>,
+) -> Option<MachineIx> {
+    let least = cluster.spread.least(group);
+    let mut best = None;
+    for machine in machines {
+        let count = cluster.spread.count(group, &cluster.spot(machine).machine);
+        if count <= least {
+            return Some(machine);
+        }
+        if best.is_none_or(|(fewest, _)| count < fewest) {
+            best = Some((count, machine));
+        }
+    }
+    best.map(|(_, machine)| machine)
 }
 
 fn among(cluster: &Cluster, unit: UnitIx, machines: &BTreeSet<MachineIx>) -> Option<MachineIx> {
@@ -65,7 +101,9 @@ fn among(cluster: &Cluster, unit: UnitIx, machines: &BTreeSet<MachineIx>) -> Opt
         .filter(|machine| fits(cluster, unit, *machine));
     fitting.min_by_key(|machine| {
         let spot = cluster.spot(*machine);
-        (spot.load(), &spot.key)
+        let group = cluster.unit(unit).group.as_ref();
+        let near = group.map_or(0, |group| cluster.spread.count(group, &spot.machine));
+        (near, spot.load(), &spot.key)
     })
 }
 

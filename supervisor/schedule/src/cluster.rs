@@ -16,6 +16,7 @@ use crate::key::{Key, MachineIx, UnitIx};
 use crate::patterns::{PatternIx, Patterns};
 use crate::pools::{PoolIx, Pools};
 use crate::room::Room;
+use crate::spread::{Group, Spread};
 use crate::view::UnitView;
 use crate::work::Work;
 
@@ -39,6 +40,8 @@ pub struct Unit {
     pub view: UnitView,
     /// The pool of its `MachineMetadata=`.
     pub pool: PoolIx,
+    /// With whom it is spread.
+    pub group: Option<Group>,
     pub place: Place,
     /// Why it was taken off its machine in this plan.
     pub left: Option<String>,
@@ -123,6 +126,7 @@ pub struct Cluster {
     pub names: BTreeMap<Arc<str>, UnitIx>,
     pub ids: BTreeMap<Arc<str>, MachineIx>,
     pub pools: Pools,
+    pub spread: Spread,
     pub conflicts: Patterns,
     pub replaces: Patterns,
     /// Units by the peers they follow, whether these exist or not.
@@ -188,6 +192,9 @@ impl Cluster {
         let spot = &mut self.machines[machine as usize];
         let before = spot.load();
         spot.room.take(reserves);
+        if let Some(group) = &self.units[unit as usize].group {
+            self.spread.put(group, &spot.machine);
+        }
         let at = spot
             .on
             .partition_point(|other| self.units[*other as usize].key.name < *name);
@@ -203,6 +210,9 @@ impl Cluster {
         let spot = &mut self.machines[machine as usize];
         let before = spot.load();
         spot.room.give(reserves);
+        if let Some(group) = &self.units[unit as usize].group {
+            self.spread.take(group, &spot.machine);
+        }
         spot.on.retain(|other| *other != unit);
         self.pools.reload(before, spot);
         self.conflicts.take(unit, machine);

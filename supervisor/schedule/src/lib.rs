@@ -37,6 +37,7 @@ mod place;
 mod pools;
 mod room;
 mod scheduler;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod view;

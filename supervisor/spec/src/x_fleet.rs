@@ -8,6 +8,7 @@
 //! | `Conflicts` | not where a unit matching this glob is |
 //! | `Replaces` | a unit matching this glob moves away from the machine this one is placed on |
 //! | `Global` | every machine |
+//! | `SpreadOver` | of the values of this metadata key, the one with the fewest instances of its template (not in fleet) |
 //! | `CPUReserve`, `MemoryReserve` | a machine that has so much not reserved by others ([`crate::resources`]; not in fleet) |
 //!
 //! Legacy spellings: `X-ConditionMachineID`, `X-ConditionMachineBootID`, `X-ConditionMachineOf`,
@@ -24,7 +25,7 @@ use crate::unit_parse::UnitFileError;
 /// The section's name.
 pub const SECTION: &str = "X-Fleet";
 
-const KNOWN_KEYS: [&str; 13] = [
+const KNOWN_KEYS: [&str; 14] = [
     "MachineID",
     "MachineOf",
     "MachineMetadata",
@@ -33,6 +34,7 @@ const KNOWN_KEYS: [&str; 13] = [
     "Global",
     "CPUReserve",
     "MemoryReserve",
+    "SpreadOver",
     "X-ConditionMachineID",
     "X-ConditionMachineBootID",
     "X-ConditionMachineOf",
@@ -56,6 +58,8 @@ pub struct Requirements {
     pub replaces: Vec<String>,
     /// Runs on every machine that satisfies the rest.
     pub global: bool,
+    /// The metadata key over whose values instances of its template are spread.
+    pub spread_over: Option<String>,
     /// What it reserves for itself.
     pub reserves: Resources,
 }
@@ -181,6 +185,7 @@ fn exclusive(unit: &Requirements) -> Result<(), OptionsError> {
     let conflicts = (!unit.conflicts.is_empty(), "Conflicts");
     let replaces = (!unit.replaces.is_empty(), "Replaces");
     let global = (unit.global, "Global");
+    let spread = (unit.spread_over.is_some(), "SpreadOver");
     let pairs = [
         (id, peers),
         (id, conflicts),
@@ -189,6 +194,8 @@ fn exclusive(unit: &Requirements) -> Result<(), OptionsError> {
         (global, peers),
         (global, replaces),
         (conflicts, replaces),
+        (id, spread),
+        (global, spread),
     ];
     match pairs.into_iter().find(|(a, b)| a.0 && b.0) {
         Some((a, b)) => Err(OptionsError::Exclusive(a.1, b.1)),
@@ -219,6 +226,7 @@ fn read(file: &UnitFile, expand: &dyn Fn(&str) -> String) -> Requirements {
         conflicts: words(&["X-Conflicts", "Conflicts"]),
         replaces: words(&["Replaces"]),
         global: is_global(file),
+        spread_over: all(&["SpreadOver"]).pop().filter(|key| !key.is_empty()),
         reserves: Resources {
             cpu_percent: last(file, "CPUReserve", parse_percent),
             memory_bytes: last(file, "MemoryReserve", parse_size),
@@ -360,6 +368,10 @@ mod tests {
                 "Global cannot be used with Peers",
             ),
             ("Global=true\nReplaces=a", "Global cannot be used with Replaces"),
+            (
+                "Global=true\nSpreadOver=zone",
+                "Global cannot be used with SpreadOver",
+            ),
             (
                 "Conflicts=a\nReplaces=b",
                 "Conflicts cannot be used with Replaces",

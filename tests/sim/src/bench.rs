@@ -210,7 +210,15 @@ fn family(rng: &mut Rng, group: usize) -> Vec<(String, String)> {
             format!("picky{group}.service"),
             format!("{place}\n{}", reserve(rng)),
         )],
-        60..75 => (0..instances)
+        60..65 => (0..instances)
+            .map(|i| {
+                (
+                    format!("wide{group}@{i}.service"),
+                    format!("SpreadOver=zone\n{}", reserve(rng)),
+                )
+            })
+            .collect(),
+        65..75 => (0..instances)
             .map(|i| {
                 (
                     format!("spread{group}@{i}.service"),

@@ -40,6 +40,7 @@ fn requirements() -> impl Strategy<Value = Requirements> {
             let metadata = [("zone".to_owned(), [v.to_string()].into())].into();
             Requirements { metadata, global: true, ..Requirements::default() }
         }),
+        1 => Just(Requirements { spread_over: Some("zone".to_owned()), ..Requirements::default() }),
         2 => (1..4u64, prop::bool::ANY).prop_map(|(parts, global)| {
             let reserves = Resources { cpu_percent: parts * 40, memory_bytes: 0 };
             Requirements { reserves, global, ..Requirements::default() }

@@ -366,6 +366,27 @@ fn a_drained_machine_keeps_only_global_units() {
 }
 
 #[test]
+fn instances_spread_over_the_values_of_a_key() {
+    check(
+        "machine m1 zone=a
+         machine m2 zone=a
+         machine m3 zone=b
+         machine m4
+         unit w@1.service launched on m1 | SpreadOver=zone
+         unit w@2.service launched | SpreadOver=zone
+         unit w@3.service launched | SpreadOver=zone
+         unit w@4.service launched | SpreadOver=zone
+         unit x@1.service launched on m3
+         unit x@2.service launched on m3
+         unit x@3.service launched | SpreadOver=zone; Conflicts=x@*.service; MachineMetadata=zone=b",
+        "x@3.service -> -: 4 machines: 1 conflicts with x@1.service, 3 lack metadata zone=b
+         w@2.service -> m3: least loaded of zone=b: 2 units
+         w@3.service -> m2: least loaded of zone=a: 0 units
+         w@4.service -> m3: least loaded of zone=b: 3 units",
+    );
+}
+
+#[test]
 fn nothing_moves_back() {
     check(
         "machine m1
