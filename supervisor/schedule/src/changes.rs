@@ -49,7 +49,12 @@ impl Cluster {
         let group = spread::group_of(&name, &view.requirements);
         let entry = self.units.vacant_entry();
         let ix = entry.key() as UnitIx;
+        let rank = match view.requirements.global {
+            true => 0,
+            false => -i64::from(view.requirements.priority),
+        };
         let key = Key {
+            rank,
             name: text.clone(),
             ix,
         };
@@ -71,6 +76,8 @@ impl Cluster {
             self.work.all_unsettled = true;
         }
         if self.unit(ix).is_wanted() {
+            let priority = self.unit(ix).view.requirements.priority;
+            *self.priorities.entry(priority).or_default() += 1;
             self.place_as_assigned(ix, &key);
         }
         self.work.touched.insert(key);
@@ -126,6 +133,9 @@ impl Cluster {
             self.work.all_unsettled = true;
         }
         let unit = self.units.remove(ix as usize);
+        if unit.is_wanted() {
+            self.forget_priority(unit.view.requirements.priority);
+        }
         if let (Place::Held, Some(id)) = (unit.place, &unit.view.assigned) {
             self.let_go(id, &key);
         }
@@ -144,6 +154,15 @@ impl Cluster {
         self.waiting.remove(&key);
         self.work.forget(&key);
         self.tell_followers(&key.name);
+    }
+
+    fn forget_priority(&mut self, priority: i32) {
+        if let Some(units) = self.priorities.get_mut(&priority) {
+            *units -= 1;
+            if *units == 0 {
+                self.priorities.remove(&priority);
+            }
+        }
     }
 
     fn let_go(&mut self, id: &MachineId, key: &Key) {
@@ -188,6 +207,7 @@ impl Cluster {
         let entry = self.machines.vacant_entry();
         let ix = entry.key() as MachineIx;
         let key = Key {
+            rank: 0,
             name: id.0.as_str().into(),
             ix,
         };

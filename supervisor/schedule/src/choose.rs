@@ -108,7 +108,7 @@ fn among(cluster: &Cluster, unit: UnitIx, machines: &BTreeSet<MachineIx>) -> Opt
 }
 
 /// What makes units fit on the same machines; None where more than that counts.
-fn alike(cluster: &Cluster, unit: UnitIx) -> Option<Alike> {
+pub fn alike(cluster: &Cluster, unit: UnitIx) -> Option<Alike> {
     let it = cluster.unit(unit);
     let asks = &it.view.requirements;
     if !asks.machine_of.is_empty() || asks.machine_id.is_some() || cluster.replaces.concerns(unit) {
@@ -122,7 +122,7 @@ fn alike(cluster: &Cluster, unit: UnitIx) -> Option<Alike> {
 
 /// The machines that come into question, the preferred first: those that `MachineID` means, or the smallest pool of
 /// those the unit and its global peers ask for.
-fn options<'a>(cluster: &'a Cluster, unit: UnitIx) -> Box<dyn Iterator<Item = MachineIx> + 'a> {
+pub fn options<'a>(cluster: &'a Cluster, unit: UnitIx) -> Box<dyn Iterator<Item = MachineIx> + 'a> {
     let it = cluster.unit(unit);
     let asks = &it.view.requirements;
     if let Some(wanted) = &asks.machine_id {

@@ -135,6 +135,8 @@ pub struct Cluster {
     pub globals: BTreeSet<Key>,
     /// Units assigned to machines that are absent.
     pub held: BTreeMap<MachineId, BTreeSet<Key>>,
+    /// How many wanted units there are of each priority.
+    pub priorities: BTreeMap<i32, usize>,
     /// Wanted units on no machine.
     pub waiting: BTreeSet<Key>,
     pub work: Work,
@@ -218,6 +220,7 @@ impl Cluster {
         self.conflicts.take(unit, machine);
         self.replaces.take(unit, machine);
         self.work.hopeless.clear();
+        self.work.hopeless_by_priority.clear();
     }
 
     /// The machines a unit is on; several only for global ones.

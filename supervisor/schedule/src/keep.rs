@@ -1,7 +1,7 @@
 //! The first step of a plan: placed units that may have to leave are looked at again, and one that may not stay leaves
 //! its machine.
 //!
-//! From the last name to the first, so that of two units that may not be together the later one goes. Repeated until
+//! From the last to the first by priority and name, so that of two units that may not be together the later one goes. Repeated until
 //! nothing leaves, because a follower goes when its peer went.
 
 use std::collections::BTreeSet;

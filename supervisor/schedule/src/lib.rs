@@ -15,6 +15,7 @@
 //! | its machine went away (and the policy does not say to hold) | it is placed elsewhere in the same plan |
 //! | `MachineID`, `MachineMetadata`, `MachineOf`, `Conflicts` no longer hold | likewise; a follower moves with its peer |
 //! | its machine is drained | likewise |
+//! | a unit of higher `Priority` fits nowhere, for want of what is reserved | likewise ([`preempt`]) |
 //! | a unit that `Replaces` it came to its machine | likewise, on another machine |
 //!
 //! What units reserve is looked at when they are placed, and moves none that is. Nothing else moves a unit: no rebalancing, nothing moves back. Global units are not planned; they are everywhere
@@ -35,6 +36,7 @@ mod key;
 mod patterns;
 mod place;
 mod pools;
+mod preempt;
 mod room;
 mod scheduler;
 mod spread;

@@ -1,13 +1,15 @@
 //! The second step of a plan: wanted units that are on no machine go to the least loaded machine that may run them.
 //!
-//! In rounds, each in the order of names, until no more can be placed, because a follower waits for its peer. Of the
-//! units that wait, those are looked at that may fit now: candidates anywhere, the others on machines that were freed.
+//! In rounds, each in the order of priorities and names, until no more can be placed, because a follower waits for its
+//! peer. Of the units that wait, those are looked at that may fit now: candidates anywhere, the others on machines that
+//! were freed.
 
 use std::collections::BTreeSet;
 
 use crate::choose::{self, Where};
 use crate::cluster::{Cluster, Place};
 use crate::key::{Key, MachineIx, UnitIx};
+use crate::{preempt, why};
 
 /// One call's rounds.
 struct Rounds {
@@ -95,10 +97,26 @@ fn place_one(cluster: &mut Cluster, unit: UnitIx, place: Where<'_>) -> bool {
         return oust(cluster, unit, &rivals);
     }
     let Some((machine, reason)) = choose::choose(cluster, unit, place) else {
-        return false;
+        return preempt(cluster, unit, place);
     };
     for other in choose::replaced_there(cluster, unit, machine) {
         displace(cluster, other, unit);
+    }
+    settle(cluster, unit, machine, reason);
+    true
+}
+
+/// Those of lower priority give way, if that helps.
+fn preempt(cluster: &mut Cluster, unit: UnitIx, place: Where<'_>) -> bool {
+    let Some((machine, give_way)) = preempt::choose(cluster, unit, place) else {
+        return false;
+    };
+    let it = cluster.unit(unit);
+    let priority = it.view.requirements.priority;
+    let reason = format!("priority {priority}: {} made room", why::name_some(&give_way));
+    let left = format!("made room for {}", it.name);
+    for key in &give_way {
+        cluster.leave(key.ix, left.clone());
     }
     settle(cluster, unit, machine, reason);
     true

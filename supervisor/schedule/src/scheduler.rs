@@ -56,13 +56,14 @@ impl Scheduler {
     }
 
     /// What is to be done: at most one decision per unit; first units taken off their machines or that have a new
-    /// reason for being on none, by name, then units placed, in the order they were. Empty when nothing is.
+    /// reason for being on none, by priority and name, then units placed, in the order they were. Empty when nothing is.
     ///
     /// All of it is done after one call, but where units replace each other in a chain (a unit gives way once per call)
     /// and for reasons that changed only in what they count ([`Scheduler::has_told_all`]).
     pub fn decide(&mut self, policy: &Policy) -> Vec<Decision> {
         let cluster = &mut self.cluster;
         cluster.work.hopeless.clear();
+        cluster.work.hopeless_by_priority.clear();
         if !policy.hold_absent {
             cluster.give_up_absent();
         }
@@ -82,7 +83,7 @@ impl Scheduler {
         self.telling.is_done()
     }
 
-    /// Every wanted unit that is on no machine, by name, with the reason it was told.
+    /// Every wanted unit that is on no machine, by priority and name, with the reason it was told.
     pub fn unplaced(&self) -> impl Iterator<Item = (&UnitName, &str)> {
         let units = self.cluster.waiting.iter().map(|key| self.cluster.unit(key.ix));
         units.map(|unit| (&unit.name, unit.view.unplaced.as_deref().unwrap_or_default()))

@@ -346,7 +346,8 @@ fn phrase(kind: &Kind, count: usize, others: &BTreeSet<Key>) -> String {
     }
 }
 
-fn name_some(units: &BTreeSet<Key>) -> String {
+/// The first few names.
+pub fn name_some(units: &BTreeSet<Key>) -> String {
     let names: Vec<&str> = units.iter().take(NAMED).map(|unit| &*unit.name).collect();
     let named = names.join(", ");
     match units.len().saturating_sub(NAMED) {

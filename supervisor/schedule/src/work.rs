@@ -41,6 +41,8 @@ pub struct Work {
     pub placed: Vec<UnitIx>,
     /// What no machine can take at this moment of a plan.
     pub hopeless: BTreeSet<Alike>,
+    /// What no machine can take even if units of less than this priority give way.
+    pub hopeless_by_priority: BTreeSet<(Alike, i32)>,
 }
 
 /// Units of which this is equal fit on the same machines: the pool, the patterns declared, those matched, and what

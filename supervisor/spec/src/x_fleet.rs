@@ -9,6 +9,7 @@
 //! | `Replaces` | a unit matching this glob moves away from the machine this one is placed on |
 //! | `Global` | every machine |
 //! | `SpreadOver` | of the values of this metadata key, the one with the fewest instances of its template (not in fleet) |
+//! | `Priority` | before units with a smaller number, which give way where room is short; 0 if not said (not in fleet) |
 //! | `CPUReserve`, `MemoryReserve` | a machine that has so much not reserved by others ([`crate::resources`]; not in fleet) |
 //!
 //! Legacy spellings: `X-ConditionMachineID`, `X-ConditionMachineBootID`, `X-ConditionMachineOf`,
@@ -25,7 +26,7 @@ use crate::unit_parse::UnitFileError;
 /// The section's name.
 pub const SECTION: &str = "X-Fleet";
 
-const KNOWN_KEYS: [&str; 14] = [
+const KNOWN_KEYS: [&str; 15] = [
     "MachineID",
     "MachineOf",
     "MachineMetadata",
@@ -35,6 +36,7 @@ const KNOWN_KEYS: [&str; 14] = [
     "CPUReserve",
     "MemoryReserve",
     "SpreadOver",
+    "Priority",
     "X-ConditionMachineID",
     "X-ConditionMachineBootID",
     "X-ConditionMachineOf",
@@ -60,6 +62,8 @@ pub struct Requirements {
     pub global: bool,
     /// The metadata key over whose values instances of its template are spread.
     pub spread_over: Option<String>,
+    /// Its importance; most units have 0.
+    pub priority: i32,
     /// What it reserves for itself.
     pub reserves: Resources,
 }
@@ -158,6 +162,7 @@ pub fn validate(file: &UnitFile) -> Result<(), OptionsError> {
         }
     }
     exclusive(&unit)?;
+    readable(file, "Priority", "a whole number such as 10", parse_priority)?;
     readable(
         file,
         "CPUReserve",
@@ -167,11 +172,15 @@ pub fn validate(file: &UnitFile) -> Result<(), OptionsError> {
     readable(file, "MemoryReserve", "a size such as 512M", parse_size)
 }
 
-fn readable(
+fn parse_priority(text: &str) -> Option<i32> {
+    text.trim().parse().ok()
+}
+
+fn readable<T>(
     file: &UnitFile,
     key: &'static str,
     want: &'static str,
-    parse: fn(&str) -> Option<u64>,
+    parse: fn(&str) -> Option<T>,
 ) -> Result<(), OptionsError> {
     match values(file, key).into_iter().find(|value| parse(value).is_none()) {
         Some(value) => Err(OptionsError::Value { key, value, want }),
@@ -186,6 +195,7 @@ fn exclusive(unit: &Requirements) -> Result<(), OptionsError> {
     let replaces = (!unit.replaces.is_empty(), "Replaces");
     let global = (unit.global, "Global");
     let spread = (unit.spread_over.is_some(), "SpreadOver");
+    let priority = (unit.priority != 0, "Priority");
     let pairs = [
         (id, peers),
         (id, conflicts),
@@ -196,6 +206,7 @@ fn exclusive(unit: &Requirements) -> Result<(), OptionsError> {
         (conflicts, replaces),
         (id, spread),
         (global, spread),
+        (global, priority),
     ];
     match pairs.into_iter().find(|(a, b)| a.0 && b.0) {
         Some((a, b)) => Err(OptionsError::Exclusive(a.1, b.1)),
@@ -227,6 +238,7 @@ fn read(file: &UnitFile, expand: &dyn Fn(&str) -> String) -> Requirements {
         replaces: words(&["Replaces"]),
         global: is_global(file),
         spread_over: all(&["SpreadOver"]).pop().filter(|key| !key.is_empty()),
+        priority: last(file, "Priority", parse_priority),
         reserves: Resources {
             cpu_percent: last(file, "CPUReserve", parse_percent),
             memory_bytes: last(file, "MemoryReserve", parse_size),
@@ -234,8 +246,8 @@ fn read(file: &UnitFile, expand: &dyn Fn(&str) -> String) -> Requirements {
     }
 }
 
-/// The last value of a key; 0 if there is none or it cannot be read.
-fn last(file: &UnitFile, key: &str, parse: fn(&str) -> Option<u64>) -> u64 {
+/// The last value of a key; the default if there is none or it cannot be read.
+fn last<T: Default>(file: &UnitFile, key: &str, parse: fn(&str) -> Option<T>) -> T {
     let values = values(file, key);
     values.last().and_then(|value| parse(value)).unwrap_or_default()
 }
@@ -399,6 +411,7 @@ mod tests {
             (unit.reserves.cpu_percent, unit.reserves.memory_bytes),
             (150, 512 << 20)
         );
+        assert_eq!(of("a.service", "Priority=-5").priority, -5);
         assert!(of("a.service", "MemoryReserve=much").reserves.is_none());
         assert_eq!(
             validate(&file("MemoryReserve=much")).unwrap_err().to_string(),

@@ -1,6 +1,8 @@
 //! A scheduler that is told of changes one after the other decides, after each of them, exactly what a plan made from
 //! nothing would.
 
+use std::collections::BTreeMap;
+
 use corten_spec::fleet::JobState;
 use corten_spec::unit_name::UnitName;
 use proptest::prelude::*;
@@ -12,7 +14,7 @@ use crate::{ClusterView, Plan, Policy, Scheduler, UnitView, plan};
 #[derive(Debug, Clone)]
 enum Step {
     /// A unit is created or replaced; it stays where it is.
-    Set(usize, UnitView),
+    Set(usize, Box<UnitView>),
     /// The store says a unit is somewhere else.
     Assign(usize, Option<usize>),
     Desire(usize, JobState),
@@ -32,7 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(JobState::Launched)
     ];
     prop_oneof![
-        4 => (unit_number.clone(), unit()).prop_map(|(number, unit)| Step::Set(number, unit)),
+        4 => (unit_number.clone(), unit()).prop_map(|(number, unit)| Step::Set(number, Box::new(unit))),
         1 => (unit_number.clone(), prop::option::of(0..5usize)).prop_map(|(number, to)| Step::Assign(number, to)),
         2 => (unit_number.clone(), desired).prop_map(|(number, desired)| Step::Desire(number, desired)),
         2 => unit_number.prop_map(Step::Destroy),
@@ -50,7 +52,7 @@ fn happen(step: Step, view: &mut ClusterView, scheduler: &mut Scheduler) {
             let unit = UnitView {
                 assigned: old.and_then(|old| old.assigned.clone()),
                 unplaced: None,
-                ..unit
+                ..*unit
             };
             view.units.insert(name(number), unit);
             tell(&name(number), view, scheduler);
@@ -117,8 +119,8 @@ proptest! {
             let made = Plan { decisions: made, unplaced: want.unplaced.clone() };
             prop_assert_eq!(super::print(&made), super::print(&want), "{:#?}", view);
             super::apply(&mut view, &want);
-            let told: Vec<_> = scheduler.unplaced().map(|(name, reason)| (name.clone(), reason.to_owned())).collect();
-            prop_assert_eq!(told, want.unplaced.into_iter().collect::<Vec<_>>());
+            let told = scheduler.unplaced().map(|(name, reason)| (name.clone(), reason.to_owned()));
+            prop_assert_eq!(told.collect::<BTreeMap<_, _>>(), want.unplaced);
         }
     }
 }

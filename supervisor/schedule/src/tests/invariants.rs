@@ -41,9 +41,9 @@ fn requirements() -> impl Strategy<Value = Requirements> {
             Requirements { metadata, global: true, ..Requirements::default() }
         }),
         1 => Just(Requirements { spread_over: Some("zone".to_owned()), ..Requirements::default() }),
-        2 => (1..4u64, prop::bool::ANY).prop_map(|(parts, global)| {
+        2 => (1..4u64, prop::bool::ANY, 0..3i32).prop_map(|(parts, global, priority)| {
             let reserves = Resources { cpu_percent: parts * 40, memory_bytes: 0 };
-            Requirements { reserves, global, ..Requirements::default() }
+            Requirements { reserves, global, priority, ..Requirements::default() }
         }),
     ]
 }

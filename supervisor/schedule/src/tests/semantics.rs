@@ -387,6 +387,39 @@ fn instances_spread_over_the_values_of_a_key() {
 }
 
 #[test]
+fn a_higher_priority_comes_first_and_makes_the_least_important_give_way() {
+    check(
+        "machine m1 cpus=1
+         machine m2 cpus=1
+         unit a.service launched on m1 | CPUReserve=60%
+         unit b.service launched on m2 | CPUReserve=60%; Priority=5
+         unit c.service launched | CPUReserve=80%; Priority=10
+         unit d.service launched | CPUReserve=100%; Priority=5",
+        "d.service -> -: 2 machines: 2 have too little CPU left
+         a.service -> -: made room for c.service; 2 machines: 2 have too little CPU left
+         c.service -> m1: priority 10: a.service made room",
+    );
+    check(
+        "machine m1 cpus=1
+         unit a.service launched | CPUReserve=80%
+         unit z.service launched | CPUReserve=80%; Priority=1",
+        "a.service -> -: 1 machine: 1 has too little CPU left
+         z.service -> m1: least loaded: 0 units",
+    );
+}
+
+#[test]
+fn nobody_gives_way_whom_someone_as_important_follows() {
+    check(
+        "machine m1 cpus=1
+         unit a.service launched on m1 | CPUReserve=50%
+         unit b.service launched on m1 | CPUReserve=10%; Priority=20; MachineOf=a.service
+         unit c.service launched | CPUReserve=60%; Priority=10",
+        "c.service -> -: 1 machine: 1 has too little CPU left",
+    );
+}
+
+#[test]
 fn nothing_moves_back() {
     check(
         "machine m1
