@@ -61,7 +61,7 @@ pub struct Scenario {
 const ZONES: [&str; 2] = ["a", "b"];
 
 /// Options units are made with; `@i` stands for any machine's id.
-const OPTIONS: [&str; 14] = [
+const OPTIONS: [&str; 18] = [
     "",
     "",
     "",
@@ -76,6 +76,10 @@ const OPTIONS: [&str; 14] = [
     "Replaces=web@1.service",
     "Replaces=db@2.service",
     "MachineID=@i",
+    "CPUReserve=40%",
+    "CPUReserve=70%\nPriority=5",
+    "CPUReserve=30%\nPriority=-1\nMachineOf=db@1.service",
+    "SpreadOver=zone",
 ];
 const GLOBAL_OPTIONS: [&str; 3] = [
     "Global=true",
@@ -106,7 +110,11 @@ fn machine(number: usize, rng: &mut Rng) -> Machine {
     Machine {
         id: MachineId(format!("m{number}")),
         primary_ip: format!("10.0.0.{number}"),
-        metadata: [("zone".to_owned(), (*rng.pick(&ZONES)).to_owned())].into(),
+        metadata: [
+            ("zone".to_owned(), (*rng.pick(&ZONES)).to_owned()),
+            ("cpus".to_owned(), "1".to_owned()),
+        ]
+        .into(),
     }
 }
 
@@ -141,6 +149,11 @@ fn change(names: &[UnitName], machines: &[Machine], rng: &mut Rng) -> Command {
         },
         6..8 => set_unit(name, machines, rng),
         8 => Command::DestroyUnit { name },
+        9 if rng.chance(30) => Command::PatchMetadata {
+            id: rng.pick(machines).id.clone(),
+            key: "scheduling".to_owned(),
+            value: Some((*rng.pick(&["cordon", "drain", "open", "open"])).to_owned()),
+        },
         _ => Command::PatchMetadata {
             id: rng.pick(machines).id.clone(),
             key: "zone".to_owned(),

@@ -40,6 +40,10 @@ fn seeds_break_things_and_move_units() {
         "conflict",
         "leave m",
         " gone",
+        "is drained",
+        "made room for",
+        "too little CPU",
+        "least loaded of zone=",
     ] {
         assert!(traces.contains(sign), "no seed of the first twenty has {sign:?}");
     }

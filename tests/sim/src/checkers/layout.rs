@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use corten_schedule::{ClusterView, UnitView};
 use corten_spec::fleet::JobState;
-use corten_spec::machine::MachineId;
+use corten_spec::machine::{MachineId, Scheduling};
 use corten_spec::placement::{Party, Replacement, conflict, globals_on, replacement};
+use corten_spec::resources::{Capacity, Resources};
 use corten_spec::unit_name::UnitName;
 
 /// The units on each machine that is present, global ones first.
@@ -60,8 +61,33 @@ pub fn objection(view: &ClusterView, id: &MachineId, here: &[Party<'_>], unit: P
     {
         return Some(format!("{name} on {id} without its peer {peer}"));
     }
+    if machine.scheduling() == Scheduling::Drained && !asks.global {
+        return Some(format!("{name} on {id}, which is drained"));
+    }
     let other = here.iter().find(|other| conflict(unit, **other))?;
     Some(format!("{name} on {id} in conflict with {}", other.0))
+}
+
+/// Does the machine `id` take new units, and has it what `unit` reserves left beside what is `here`?
+pub fn takes_more(view: &ClusterView, id: &MachineId, here: &[Party<'_>], unit: Party<'_>) -> bool {
+    let Some(machine) = view
+        .machines
+        .get(id)
+        .filter(|machine| machine.scheduling() == Scheduling::Open)
+    else {
+        return false;
+    };
+    let has = Capacity::of(&machine.metadata);
+    let together = here.iter().fold(unit.1.reserves, |sum, other| {
+        Resources::plus(sum, other.1.reserves)
+    });
+    let fits = |asked: u64, together: u64, has: Option<u64>| asked == 0 || together <= has.unwrap_or(0);
+    fits(unit.1.reserves.cpu_percent, together.cpu_percent, has.cpu_percent)
+        && fits(
+            unit.1.reserves.memory_bytes,
+            together.memory_bytes,
+            has.memory_bytes,
+        )
 }
 
 /// A unit that makes `unit` give way from where both are; None if there is none.

@@ -3,7 +3,7 @@
 
 use corten_schedule::{ClusterView, Decision, Policy, plan};
 use corten_spec::machine::MachineId;
-use corten_spec::placement::{Replacement, replacement};
+use corten_spec::placement::{Party, Replacement, replacement};
 use corten_spec::unit_name::UnitName;
 
 use super::layout::{Layout, is_wanted, layout, objection, replacer};
@@ -113,7 +113,11 @@ fn had_to_leave(
         return !policy.hold_absent;
     }
     let peer_left = |peer: &String| !new[from].iter().any(|other| other.0.as_str() == peer);
+    let is_more_important =
+        |other: &Party<'_>| !other.1.global && other.1.priority > unit.requirements.priority;
+    let came = |other: &&Party<'_>| !old[from].iter().any(|before| before.0 == other.0);
     objection(before, from, &old[from], party).is_some()
+        || new[from].iter().filter(came).any(is_more_important)
         || unit.requirements.machine_of.iter().any(peer_left)
         || replacer(&old[from], party).is_some()
         || replacer(&new[from], party).is_some()

@@ -9,7 +9,7 @@ use corten_spec::placement::{Party, Replacement, conflict, replacement};
 use corten_spec::unit_name::UnitName;
 use corten_store::fleet;
 
-use super::layout::{Layout, is_wanted, layout, objection};
+use super::layout::{Layout, is_wanted, layout, objection, takes_more};
 use crate::commit;
 use crate::node::Node;
 use crate::world::World;
@@ -60,10 +60,9 @@ fn placeable_are_placed(view: &ClusterView, layout: &Layout<'_>) -> Result<(), S
         if view.units.iter().any(replaces) {
             continue;
         }
-        if let Some((id, _)) = layout
-            .iter()
-            .find(|(id, here)| objection(view, id, here, party).is_none())
-        {
+        if let Some((id, _)) = layout.iter().find(|(id, here)| {
+            objection(view, id, here, party).is_none() && takes_more(view, id, here, party)
+        }) {
             return Err(format!(
                 "at the end {name} is on no machine, but {id} could take it"
             ));
