@@ -15,6 +15,7 @@ use crate::{ClusterView, Plan, Policy, UnitView, plan};
 mod changes;
 mod invariants;
 mod semantics;
+mod telling;
 
 fn cluster(text: &str) -> ClusterView {
     let mut view = ClusterView::default();
