@@ -91,7 +91,9 @@ impl Inner {
             return Err(Refusal::NotLeader); // the question would make the others believe in this leader anew
         }
         match self.raft.get_read_log_id().await {
-            Ok((read, _)) => Ok(read.index().unwrap_or(0)),
+            // A leader that was started again leads on in its term. What it had committed, and acknowledged, before its power
+            // went it may not know yet; that it lies in its log, it does.
+            Ok((read, _)) => Ok(read.max(self.led_up_to).index().unwrap_or(0)),
             Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(_))) => Err(Refusal::NotLeader),
             Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => {
                 Err(Refusal::Failed(ProposeError::NoLeader))

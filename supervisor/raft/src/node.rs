@@ -25,7 +25,7 @@ use crate::propose::Proposal;
 use crate::slow::Slow;
 use crate::snapshot::Snapshots;
 use crate::state::{ReadTx, State};
-use crate::types::Raft;
+use crate::types::{LogId, Raft};
 use crate::world::{Simulated, World};
 use crate::{Config, Leader, Member, PeerError, ProposeError, StartError, StateSize, Status};
 
@@ -94,6 +94,8 @@ pub(crate) struct Inner {
     pub handing_over: AtomicBool,
     /// Held while a proposal is let in, so that who hands over can see to it that none is on its way.
     pub letting_in: tokio::sync::RwLock<()>,
+    /// The last entry of the leader this node was when it ended, if it was one: it may still be the same.
+    pub led_up_to: Option<LogId>,
     pub sight: Sight,
     pub slow: Slow,
     /// True once a peer has said that this member was removed.

@@ -68,6 +68,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         tell_applied,
         sight.clone(),
     );
+    let led_up_to = log.led_up_to(identity.member);
     let (client, removed) = Client::of_member(identity, config.peer_tls.clone(), &world);
     let heard = Heard::default();
     let network = Network::new(client.clone(), heard.clone(), sight.clone());
@@ -108,6 +109,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         heard,
         handing_over: AtomicBool::new(false),
         letting_in: tokio::sync::RwLock::new(()),
+        led_up_to,
         sight,
         slow,
         removed,

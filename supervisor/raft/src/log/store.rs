@@ -92,6 +92,15 @@ impl LogStore {
         self.shared.lock().last()
     }
 
+    /// Up to where this member has appended as a leader that has not been followed by another one yet; for the time before
+    /// Raft runs.
+    pub fn led_up_to(&self, member: u64) -> Option<LogId> {
+        let index = self.shared.lock();
+        let vote = index.standing.vote.filter(Vote::is_committed)?;
+        let leader = *vote.leader_id();
+        (leader.node_id == member).then_some(LogId::new(leader, index.last()?.index))
+    }
+
     /// The members as of the log's last entry that changes them.
     ///
     /// # Errors
