@@ -20,6 +20,13 @@ use tower::Service;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// A connection over which nothing has come for so long is asked whether it is alive,
+const KEEPALIVE: Duration = Duration::from_secs(2);
+/// this often,
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// and is broken, with all that waits for an answer on it, when the other side has confirmed nothing for this long: a machine
+/// that lost its power, or a cut link, says nothing by itself.
+const DEAD: Duration = Duration::from_secs(5);
 
 /// Gives the TLS settings of the next connection, or says which file is wrong.
 type Source = dyn Fn() -> Result<Arc<rustls::ClientConfig>, String> + Send + Sync;
@@ -121,6 +128,9 @@ impl Connector {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(timeout));
+        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+        tcp.set_tcp_user_timeout(Some(DEAD));
         tcp.enforce_http(false);
         Connector { tcp, tls }
     }
@@ -152,5 +162,29 @@ impl Service<Uri> for Connector {
                 .map_err(|_| io::Error::other(format!("no TLS handshake within {HANDSHAKE:?}")))??;
             Ok(TokioIo::new(Stream::Tls(Box::new(TlsStream::Client(stream)))))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use nix::sys::socket::{getsockopt, sockopt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_notice_that_the_other_side_is_gone() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut connector = Connector::new(DEAD, None);
+        let stream = connector.call(url.parse().unwrap()).await.unwrap().into_inner();
+        let Stream::Plain(stream) = stream else {
+            panic!("http is plain")
+        };
+        assert!(getsockopt(&stream, sockopt::KeepAlive).unwrap());
+        assert_eq!(getsockopt(&stream, sockopt::TcpKeepIdle).unwrap(), 2);
+        assert_eq!(getsockopt(&stream, sockopt::TcpKeepInterval).unwrap(), 1);
+        assert_eq!(getsockopt(&stream, sockopt::TcpUserTimeout).unwrap(), 5000);
     }
 }
