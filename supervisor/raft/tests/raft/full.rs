@@ -2,14 +2,11 @@
 //!
 //! Each test starts itself again in a user and mount namespace of its own, where the first member's disk is a tmpfs of a few
 //! MiB. Where such namespaces are not permitted it is skipped, and says so.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Cluster, put_stubbornly, set, until, value};
+use crate::common::{Cluster, put_stubbornly, set, until, value};
 use corten_raft::{Config, Node, ProposeError};
 
 /// Set in the process inside: where the small disk is.
@@ -39,7 +36,8 @@ fn small_disk(name: &str) -> Option<PathBuf> {
     }
     let mut inside = spaced(&format!("{mount} && shift && exec \"$@\""));
     inside.arg(std::env::current_exe().unwrap());
-    let done = inside.args([name, "--exact", "--nocapture"]).status().unwrap();
+    let name = format!("full::{name}");
+    let done = inside.args([&name, "--exact", "--nocapture"]).status().unwrap();
     assert!(done.success(), "the test failed inside");
     None
 }

@@ -1,12 +1,9 @@
 //! Members come, go, move and are promoted while clients write.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Cluster, put, put_stubbornly, set, until, value};
+use crate::common::{Cluster, put, put_stubbornly, set, until, value};
 use corten_raft::{MemberChange, MemberError, new_member_id};
 
 /// The id of the member at a place, once it runs.
@@ -72,7 +69,7 @@ async fn one_becomes_three_without_a_pause_and_two_again() {
         cluster.node(0).change_members(remove).await,
         Err(MemberError::Removed)
     );
-    let why = tokio::time::timeout(common::PATIENCE, gone.failed())
+    let why = tokio::time::timeout(crate::common::PATIENCE, gone.failed())
         .await
         .unwrap();
     assert!(why.contains("permanently removed"), "{why}");
@@ -202,7 +199,7 @@ async fn under_load_members_come_and_go_and_no_acknowledged_write_is_lost() {
 
 /// Tries until it works.
 async fn until_ok(what: &str, mut act: impl AsyncFnMut() -> Result<(), MemberError>) {
-    let deadline = tokio::time::Instant::now() + common::PATIENCE;
+    let deadline = tokio::time::Instant::now() + crate::common::PATIENCE;
     while let Err(why) = act().await {
         assert!(tokio::time::Instant::now() < deadline, "{what}: {why}");
     }

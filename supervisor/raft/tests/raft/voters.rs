@@ -1,9 +1,6 @@
 //! A cluster keeps its voters by itself: standbys take the place of those that stay away, and wiped machines join anew.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{Cluster, put, put_stubbornly, until, value};
+use crate::common::{Cluster, put, put_stubbornly, until, value};
 use corten_raft::{Config, MemberChange};
 
 fn soon(config: &mut Config) {
@@ -207,7 +204,7 @@ async fn with_an_empty_directory_nobody_takes_part_before_a_majority_does_not_kn
     for at in (0..3).filter(|at| *at != wiped) {
         cluster.start(at).await.unwrap();
     }
-    let why = tokio::time::timeout(common::PATIENCE, lonely.failed())
+    let why = tokio::time::timeout(crate::common::PATIENCE, lonely.failed())
         .await
         .unwrap();
     assert!(why.contains("joins as a new member"), "{why}");

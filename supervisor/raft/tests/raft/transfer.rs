@@ -1,9 +1,6 @@
 //! Leadership goes to the member that is asked for, while clients write.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{Cluster, put, until, value};
+use crate::common::{Cluster, put, until, value};
 use corten_raft::MoveLeaderError;
 use tokio::time::{Duration, Instant};
 

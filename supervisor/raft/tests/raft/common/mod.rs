@@ -1,5 +1,5 @@
 //! A cluster of nodes in one process, over loopback.
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -2,9 +2,6 @@
 //! there afterwards.
 //!
 //! The test starts itself again as the writers (`writer`, which does nothing unless told where).
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -15,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use common::{PATIENCE, set, value};
+use crate::common::{PATIENCE, set, value};
 use corten_raft::{Config, Node, ProposeError};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -98,7 +95,10 @@ impl Writer {
     /// Starts it by way of a shell that does `before` first.
     fn start(&mut self, before: &str) {
         let mut child = Command::new("sh")
-            .args(["-c", &format!("{before} exec \"$0\" writer --exact --nocapture")])
+            .args([
+                "-c",
+                &format!("{before} exec \"$0\" kill::writer --exact --nocapture"),
+            ])
             .arg(std::env::current_exe().unwrap())
             .env(WHO, &self.who)
             .stdout(Stdio::piped())

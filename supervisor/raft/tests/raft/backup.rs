@@ -1,11 +1,8 @@
 //! A snapshot becomes the data directories of a new cluster.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::io::Read;
 
-use common::{Cluster, put, set, until, value};
+use crate::common::{Cluster, put, set, until, value};
 use corten_raft::{RestoreError, inspect, restore};
 use corten_store::{Command, Response, kv, meta};
 

@@ -1,11 +1,8 @@
 //! Whole clusters in one process: forming, forwarding, restarts, snapshots, refusals.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::time::Duration;
 
-use common::{Cluster, PATIENCE, put, put_stubbornly, set, until, value};
+use crate::common::{Cluster, PATIENCE, put, put_stubbornly, set, until, value};
 use corten_raft::{ProposeError, StartError};
 use corten_store::keys::{Op, Write};
 use corten_store::{Command, Event, Response};

@@ -1,0 +1,11 @@
+//! Nodes with real disks and connections. One binary, because each would compile openraft anew.
+#![allow(clippy::unwrap_used)]
+
+mod backup;
+mod cluster;
+mod common;
+mod full;
+mod kill;
+mod members;
+mod transfer;
+mod voters;
