@@ -93,7 +93,12 @@ const FORBIDDEN_CRATES_IN_PURE: &[&str] = &[
 ];
 
 /// The rooms in which a module may allow `unsafe`, and how many such modules each may have.
-const UNSAFE_MODULES: &[(&str, usize)] = &[("corten-container", 1), ("corten-init", 1), ("corten-raft", 1)];
+const UNSAFE_MODULES: &[(&str, usize)] = &[
+    ("corten-container", 1),
+    ("corten-init", 1),
+    ("corten-raft", 1),
+    ("corten-sim", 1),
+];
 
 /// Licences that Apache-2.0 code may be shipped with.
 const LICENCES: &[&str] = &[

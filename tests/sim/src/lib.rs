@@ -1,6 +1,7 @@
-//! The control loop under seeded time: the real store state machine, scheduler and agent on simulated machines with a
-//! simulated systemd, while machines lose power, supervisors die, links are cut, messages are late or lost, leaders
-//! change and the store stops.
+//! Two simulations. [`cluster`] is the store: whole clusters of the real Raft room under seeded time, network and disk. The
+//! rest is the fleet, the control loop under seeded time: the real store state machine, scheduler and agent on simulated
+//! machines with a simulated systemd, while machines lose power, supervisors die, links are cut, messages are late or lost,
+//! leaders change and the store stops.
 //!
 //! ```text
 //!  operator ──► log ──► replica on every machine (late, lost with its link)
@@ -13,10 +14,11 @@
 //! then everything must come to rest in the right place until [`world::END_MS`]. What must hold is in [`checkers`], one
 //! file for each promise.
 //!
-//! The store is one log here, committed at the leader: what Raft itself must withstand is not simulated yet.
+//! The store is one log there, committed at the leader: what Raft itself must withstand is [`cluster`]'s.
 
 pub mod bench;
 pub mod checkers;
+pub mod cluster;
 pub mod commit;
 pub mod leader;
 pub mod node;

@@ -1,0 +1,284 @@
+//! One simulated machine: what a node sees of it ([`Around`]), and the node's runtime while it runs.
+//!
+//! Every node has a tokio runtime of its own, whose clock stands still between the steps of the world. A kill drops the
+//! runtime, and with it everything the node was doing, at once.
+
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use axum::Router;
+use bytes::Bytes;
+use corten_raft::{AskError, Carried, Config, Disk, Node, Simulated};
+use hyper::{Request, Response};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::disk::SimDisk;
+use crate::rng::Rng;
+
+/// The wall clock at the beginning of every run, in ms since the Unix epoch.
+pub const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// How far a machine's clock is off at most.
+pub const MOST_SKEW_MS: u64 = 200;
+
+/// What a peer's answer is waited for with.
+pub type Reply = oneshot::Sender<Result<Response<Bytes>, AskError>>;
+
+/// What nodes did in a step, in order.
+pub enum Did {
+    /// A request to a peer was sent.
+    Asked {
+        from: usize,
+        at_ms: u64,
+        request: Request<Bytes>,
+        reply: Reply,
+    },
+    /// A request to a machine in its `boot` was answered; `None` if the node died over it.
+    Answered {
+        ticket: u64,
+        machine: usize,
+        boot: u64,
+        at_ms: u64,
+        answer: Option<Response<Bytes>>,
+    },
+    /// A client's operation ended.
+    Ended {
+        operation: usize,
+        at_ms: u64,
+        end: super::client::End,
+    },
+    /// A node runs, or does not.
+    Started {
+        machine: usize,
+        start: u64,
+        node: Result<Box<Node>, String>,
+    },
+}
+
+/// Where nodes leave what they did.
+pub type Outbox = Arc<Mutex<Vec<Did>>>;
+
+/// Puts something into the outbox.
+pub fn leave(outbox: &Outbox, did: Did) {
+    outbox.lock().unwrap_or_else(PoisonError::into_inner).push(did);
+}
+
+/// A machine as its node sees it, from one boot or kill to the next.
+pub struct Around {
+    number: usize,
+    disk: SimDisk,
+    /// Which boot of the machine it is: a killed node is started again within the same.
+    boot: u64,
+    began_ms: u64,
+    began: Instant,
+    /// How far the wall clock is off.
+    skew_ms: i64,
+    rng: Mutex<Rng>,
+    /// The log's writes take up to this long.
+    slow_ms: Mutex<u64>,
+    outbox: Outbox,
+}
+
+impl Around {
+    /// The simulation's time; within the node's runtime only.
+    pub fn at_ms(&self) -> u64 {
+        self.began_ms + self.began.elapsed().as_millis() as u64
+    }
+
+    fn rng(&self) -> MutexGuard<'_, Rng> {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the log's writes take up to so long.
+    pub fn set_slow(&self, slow_ms: u64) {
+        *self.slow_ms.lock().unwrap_or_else(PoisonError::into_inner) = slow_ms;
+    }
+}
+
+impl fmt::Debug for Around {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "m{}", self.number)
+    }
+}
+
+impl Simulated for Around {
+    fn disk(&self) -> Arc<dyn Disk> {
+        Arc::new(self.disk.clone())
+    }
+
+    fn now_ms(&self) -> u64 {
+        (EPOCH_MS + self.at_ms()).saturating_add_signed(self.skew_ms)
+    }
+
+    fn boot_id(&self) -> String {
+        format!("boot-{}-{}", self.number, self.boot)
+    }
+
+    fn log_delay(&self) -> Duration {
+        let slow_ms = *self.slow_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        Duration::from_millis(self.rng().range(0, slow_ms + 1))
+    }
+
+    fn carry(&self, request: Request<Bytes>) -> Carried {
+        let (reply, answered) = oneshot::channel();
+        let url = request.uri().to_string();
+        let at_ms = self.at_ms();
+        let from = self.number;
+        leave(
+            &self.outbox,
+            Did::Asked {
+                from,
+                at_ms,
+                request,
+                reply,
+            },
+        );
+        Box::pin(async move {
+            let gone = |_| AskError::Broken {
+                url,
+                cause: "the run is over".to_owned(),
+            };
+            answered.await.map_err(gone)?
+        })
+    }
+}
+
+/// Why a node is of no use any more, if it is.
+pub fn has_failed(node: &Node) -> Option<String> {
+    let mut failed = pin!(node.failed());
+    match failed.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(why) => Some(why),
+        Poll::Pending => None,
+    }
+}
+
+/// A node and what it runs in.
+pub struct Running {
+    pub around: Arc<Around>,
+    /// Counts starts, of all machines.
+    pub start: u64,
+    /// Before the runtime: what it holds goes first.
+    pub node: Option<Node>,
+    pub router: Option<Router>,
+    runtime: Runtime,
+}
+
+/// What stays of a machine when its node dies.
+pub struct Machine {
+    pub number: usize,
+    pub disk: SimDisk,
+    pub config: Config,
+    pub boot: u64,
+    pub skew_ms: i64,
+    pub slow_ms: u64,
+    pub running: Option<Running>,
+    /// It does not get to run until then.
+    pub stalled_until_ms: u64,
+}
+
+impl Machine {
+    /// Starts the node.
+    pub fn start(&mut self, start: u64, now_ms: u64, rng: Rng, outbox: &Outbox) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime without files needs nothing");
+        let began = runtime.block_on(async { Instant::now() });
+        let around = Arc::new(Around {
+            number: self.number,
+            disk: self.disk.clone(),
+            boot: self.boot,
+            began_ms: now_ms,
+            began,
+            skew_ms: self.skew_ms,
+            rng: Mutex::new(rng),
+            slow_ms: Mutex::new(self.slow_ms),
+            outbox: Arc::clone(outbox),
+        });
+        let (config, machine, seen, left) = (
+            self.config.clone(),
+            self.number,
+            Arc::clone(&around),
+            Arc::clone(outbox),
+        );
+        runtime.spawn(async move {
+            let node = Node::start_simulated(config, seen).await;
+            let node = node.map(Box::new).map_err(|e| e.to_string());
+            leave(&left, Did::Started { machine, start, node });
+        });
+        self.running = Some(Running {
+            around,
+            start,
+            node: None,
+            router: None,
+            runtime,
+        });
+    }
+
+    /// Ends the node as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.running = None;
+        self.disk.close();
+    }
+
+    /// Takes the power away: what was not synced may be lost, and of the state nothing can be trusted.
+    pub fn cut_power(&mut self) {
+        self.running = None;
+        self.disk.lose_power();
+        self.boot += 1;
+        // It was never synced: whatever lies there must not be read.
+        let data = self.state_file();
+        if data.exists() {
+            let _ = std::fs::write(data, b"what a power cut left of it");
+        }
+    }
+
+    /// Takes the disk away, and puts an empty one in its place.
+    pub fn lose_disk(&mut self, disk: SimDisk) {
+        self.cut_power();
+        self.disk = disk;
+        let _ = std::fs::remove_dir_all(&self.config.data_dir); // it is made again
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.config.data_dir.join("state/data.mdb")
+    }
+
+    /// Has the log's writes take up to so long.
+    pub fn set_slow(&mut self, slow_ms: u64) {
+        self.slow_ms = slow_ms;
+        if let Some(running) = &self.running {
+            running.around.set_slow(slow_ms);
+        }
+    }
+
+    /// Lets the node run until `upto_ms`.
+    pub fn step(&mut self, upto_ms: u64) {
+        if let Some(running) = &self.running {
+            let until = running.around.began + Duration::from_millis(upto_ms - running.around.began_ms);
+            running
+                .runtime
+                .block_on(async move { tokio::time::sleep_until(until).await });
+        }
+    }
+
+    /// Has the node do something, if it runs.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(running) = &self.running {
+            running.runtime.spawn(task);
+        }
+    }
+
+    /// The node, if it runs.
+    pub fn node(&self) -> Option<&Node> {
+        self.running.as_ref().and_then(|running| running.node.as_ref())
+    }
+}

@@ -1,0 +1,131 @@
+//! What breaks in a run, and what mends it.
+
+use super::super::net::Weather;
+use super::super::plot::Fault;
+use super::{Event, Heals, World};
+
+impl World {
+    pub(super) fn fault(&mut self, fault: Fault) {
+        self.say(format!("fault: {fault:?}"));
+        match fault {
+            Fault::Kill { machine, for_ms } => self.kill(machine, for_ms),
+            Fault::PowerCut {
+                machine,
+                operation,
+                for_ms,
+            } => {
+                if let Some(running) = &self.machines[machine].running {
+                    let start = running.start;
+                    self.machines[machine].disk.cut_in(operation);
+                    let event = Event::PowerGoes {
+                        machine,
+                        start,
+                        for_ms,
+                    };
+                    self.at(self.now_ms + 300, event);
+                }
+            }
+            Fault::PowerCutAll { for_ms } => {
+                for machine in 0..self.machines.len() {
+                    self.power_goes(machine, for_ms + 10 * machine as u64);
+                }
+            }
+            Fault::Stall { machine, for_ms } => {
+                self.machines[machine].stalled_until_ms = self.now_ms + for_ms
+            }
+            Fault::Slow {
+                machine,
+                slow_ms,
+                for_ms,
+            } => {
+                self.machines[machine].set_slow(slow_ms);
+                self.at(self.now_ms + for_ms, Event::Heals(Heals::Slow(machine)));
+            }
+            Fault::Full { machine, for_ms } => {
+                self.machines[machine].disk.set_full(true);
+                self.at(self.now_ms + for_ms, Event::Heals(Heals::Full(machine)));
+            }
+            Fault::Cut { one, both, for_ms } => {
+                let mut pairs = Vec::new();
+                for from in &one {
+                    for to in (0..self.machines.len()).filter(|to| !one.contains(to)) {
+                        pairs.push((*from, to));
+                        if both {
+                            pairs.push((to, *from));
+                        }
+                    }
+                }
+                self.net.weather.cut.extend(pairs.iter().copied());
+                self.at(self.now_ms + for_ms, Event::Heals(Heals::Cut(pairs)));
+            }
+            Fault::Weather {
+                lost,
+                doubled,
+                late,
+                late_ms,
+                for_ms,
+            } => {
+                let cut = std::mem::take(&mut self.net.weather.cut);
+                self.net.weather = Weather {
+                    lost,
+                    doubled,
+                    late,
+                    late_ms,
+                    cut,
+                };
+                self.at(self.now_ms + for_ms, Event::Heals(Heals::Weather));
+            }
+            Fault::Snapshot { machine } => {
+                let target = &self.machines[machine];
+                if let Some(node) = target.node().cloned() {
+                    target.spawn(async move { drop(node.snapshot().await) });
+                }
+            }
+            Fault::MoveLeader { machine } => {
+                let Some(to) = self.machines[machine].node().map(corten_raft::Node::member_id) else {
+                    return;
+                };
+                // Those that do not lead refuse.
+                for target in &self.machines {
+                    if let Some(node) = target.node().cloned() {
+                        target.spawn(async move { drop(node.move_leader(to).await) });
+                    }
+                }
+            }
+            Fault::LoseDisk { machine, for_ms } => self.lose_disk(machine, for_ms),
+        }
+    }
+
+    pub(super) fn heals(&mut self, heals: Heals) {
+        self.say(format!("heals: {heals:?}"));
+        match heals {
+            Heals::Cut(pairs) => pairs.iter().for_each(|pair| {
+                self.net.weather.cut.remove(pair);
+            }),
+            Heals::Weather => {
+                let cut = std::mem::take(&mut self.net.weather.cut);
+                self.net.weather = Weather {
+                    cut,
+                    ..Weather::default()
+                };
+            }
+            Heals::Full(machine) => self.machines[machine].disk.set_full(false),
+            Heals::Slow(machine) => self.machines[machine].set_slow(2),
+        }
+    }
+
+    /// Everything is mended.
+    pub(super) fn calm(&mut self) {
+        self.say("calm");
+        self.net.weather = Weather::default();
+        for machine in 0..self.machines.len() {
+            let target = &mut self.machines[machine];
+            target.disk.set_full(false);
+            target.set_slow(2);
+            target.stalled_until_ms = 0;
+            if target.running.is_none() {
+                self.start(machine);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the checkers get to see: what nodes apply, what watchers get, and the end.
+
+use corten_raft::Node;
+use tokio::sync::broadcast::error::TryRecvError;
+
+use super::super::checkers::{acknowledged, current, expiry, linear, replicas};
+use super::super::machine::Machine;
+use super::World;
+
+impl World {
+    /// Reads what was applied; restarts nodes whose storage failed, as systemd does.
+    pub(super) fn look(&mut self) -> Result<(), String> {
+        for machine in 0..self.machines.len() {
+            if let Some(stream) = self.streams.get_mut(&machine) {
+                loop {
+                    match stream.events.try_recv() {
+                        Ok(batch) => self
+                            .history
+                            .take(&mut stream.upto, &batch)
+                            .and_then(|()| self.lives.look(&batch, self.now_ms))
+                            .map_err(|e| format!("m{machine} (start {}): {e}", stream.start))?,
+                        Err(TryRecvError::Lagged(_)) => {}
+                        Err(_) => break,
+                    }
+                }
+            }
+        }
+        self.restart_failed()
+    }
+
+    /// Lets the watchers read on, at another node where theirs has died.
+    pub(super) fn watch(&mut self) -> Result<(), String> {
+        let mut watchers = std::mem::take(&mut self.watchers);
+        for watcher in &mut watchers {
+            let running = |machine: &Machine| {
+                let running = machine.running.as_ref()?;
+                running.node.as_ref()?;
+                Some((machine.number, running.start))
+            };
+            let up: Vec<(usize, u64)> = self.machines.iter().filter_map(running).collect();
+            if !watcher.at.is_some_and(|at| up.contains(&at)) {
+                let Some(at) = up.get(self.rng.range(0, up.len().max(1) as u64) as usize) else {
+                    continue;
+                };
+                if let Some(node) = self.machines[at.0].node() {
+                    watcher.join(*at, node);
+                }
+            }
+            if let Some((machine, _)) = watcher.at
+                && let Some(node) = self.machines[machine].node()
+            {
+                watcher.look(node)?;
+            }
+        }
+        self.watchers = watchers;
+        Ok(())
+    }
+
+    pub(super) fn standing(&self) -> String {
+        let status = |machine: &Machine| match machine.node() {
+            Some(node) => format!("m{} {:?}", machine.number, node.status()),
+            None => format!("m{} does not run", machine.number),
+        };
+        self.machines.iter().map(status).collect::<Vec<_>>().join("; ")
+    }
+
+    /// All nodes run, agree who leads and who the members are, have applied the same and forgotten what has expired, and no
+    /// client waits.
+    pub(super) fn is_healed(&self) -> bool {
+        let nodes: Vec<_> = self.machines.iter().filter_map(Machine::node).collect();
+        let mut ids: Vec<u64> = nodes.iter().map(|node| node.member_id()).collect();
+        ids.sort_unstable();
+        let first = nodes.first().map(|node| node.status());
+        let is_well = |node: &&Node| {
+            let (status, members) = (node.status(), node.members());
+            let same = first.as_ref().is_some_and(|first| {
+                (first.leader_id, first.term, first.raft_index)
+                    == (status.leader_id, status.term, status.raft_index)
+            });
+            same && status.leader_id != 0
+                && status.applied_index == status.raft_index
+                && members.iter().map(|member| member.id).eq(ids.iter().copied())
+                && members.iter().filter(|member| !member.learner).count() == self.plot.founders
+                && expiry::is_tidy(node, self.now_ms)
+        };
+        nodes.len() == self.machines.len()
+            && nodes.iter().all(is_well)
+            && self.waits_for.iter().all(Option::is_none)
+    }
+
+    pub(super) fn at_the_end(&mut self) -> Result<(), String> {
+        self.watch()?;
+        let nodes: Vec<_> = self.machines.iter().filter_map(Machine::node).collect();
+        replicas::at_the_end(&nodes)?;
+        let end = nodes[0]
+            .read(|tx| {
+                let v3 = corten_store::kv::revision(tx)?;
+                Ok((corten_store::meta::etcd_index(tx)?, v3 as u64))
+            })
+            .map_err(|e| e.to_string())?;
+        acknowledged::at_the_end(&self.history, end, &self.recorded)?;
+        current::at_the_end(&self.recorded)?;
+        self.watchers
+            .iter()
+            .try_for_each(|watcher| watcher.at_the_end(&self.history))?;
+        linear::at_the_end(&self.recorded)?;
+        self.say(format!(
+            "healed: index {}, revision {}, {} operations, {} answered in the calm",
+            end.0,
+            end.1,
+            self.recorded.len(),
+            self.answered_in_calm
+        ));
+        Ok(())
+    }
+}
