@@ -52,8 +52,15 @@ fn a_key_set_on_one_machine_is_read_on_all() -> Result<()> {
 #[ignore = "boots machines"]
 fn a_watcher_on_another_machine_sees_a_change_and_a_ttl_ends() -> Result<()> {
     cluster(|c| {
+        // From an index on, because nobody knows when the watcher is there.
+        let before = c.run("node1", "etcdctl -o extended set /before x")?;
+        let index = before
+            .lines()
+            .find_map(|line| line.strip_prefix("Modified-Index: "));
+        let index = index.with_context(|| before.clone())?.trim();
+        let watch = format!("etcdctl exec-watch --after-index {index} /watched -- env");
         let ssh = c.ssh("node2")?;
-        let watcher = std::thread::spawn(move || ssh.run("etcdctl exec-watch /watched -- env", SOON));
+        let watcher = std::thread::spawn(move || ssh.run(&watch, SOON));
         let seen = wait_output(
             c,
             "node1",
