@@ -78,7 +78,7 @@ fn a_watcher_on_another_machine_sees_a_change_and_a_ttl_ends() -> Result<()> {
         )?;
         c.run(
             "node2",
-            "pid=$(pgrep -f 'exec-watch /watched' | head -n 1); kill -INT $pid; true",
+            "pid=$(pgrep -f '[e]xec-watch --after-index' | head -n 1); kill -INT $pid; true",
         )?;
         let said = watcher
             .join()
