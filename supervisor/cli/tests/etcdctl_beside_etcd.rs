@@ -332,7 +332,8 @@ fn generic_word(word: &str) -> String {
     let is_fraction =
         bare.ends_with("Z\"") || (bare.len() == 2 && bare.bytes().all(|byte| byte.is_ascii_digit()));
     // Ids and sizes on disk.
-    let is_number = bare.len() >= 5 && bare.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = (bare.len() >= 4 && bare.bytes().all(|byte| byte.is_ascii_digit()))
+        || (bare.contains('.') && bare.parse::<f64>().is_ok());
     let took = bare.trim_matches('"').trim_end_matches(['m', 's', 'µ']);
     let is_duration = took.len() < bare.trim_matches('"').len() && took.parse::<f64>().is_ok();
     if is_id || is_time || is_fraction || is_number || is_duration {
