@@ -33,8 +33,10 @@ mod desired;
 mod observed;
 mod reconcile;
 mod report;
+mod starts;
 
 pub use desired::{Candidate, DesiredUnit, desired};
 pub use observed::{Observed, OnDisk};
 pub use reconcile::{Action, reconcile};
 pub use report::{LAUNCHED_HOLD_MS, Report, Reported, report};
+pub use starts::judge_starts;

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use corten_agent::{Observed, OnDisk, Reported, desired, reconcile, report};
+use corten_agent::{Observed, OnDisk, Reported, desired, judge_starts, reconcile, report};
 use corten_raft::{AppliedBatch, Node};
 use corten_spec::machine::Machine;
 use corten_spec::unit_name::UnitName;
@@ -187,30 +187,17 @@ impl<S: Systemd> Agent<S> {
                 self.seen.insert(name, observed);
             }
         }
-        self.judge_starts();
+        self.note_starts();
         Ok(())
     }
 
     /// Takes note of starts that came to nothing, and forgets it of units that run after all.
-    fn judge_starts(&mut self) {
-        let ended_badly = self.systemd.ended_badly();
-        let mut news = Vec::new();
-        for (name, on_disk) in self.disk.iter().filter(|(_, on_disk)| on_disk.launched) {
-            let runs = self
-                .seen
-                .get(name)
-                .is_some_and(|seen| !matches!(seen.active.as_str(), "" | "inactive" | "failed"));
-            match ended_badly.get(name.as_str()) {
-                Some(why) if !runs => news.push((name.clone(), why.clone())),
-                _ if runs && !on_disk.start_error.is_empty() => news.push((name.clone(), String::new())),
-                _ => {}
+    fn note_starts(&mut self) {
+        for (unit, error) in judge_starts(&self.observed(), &self.systemd.ended_badly()) {
+            if !error.is_empty() {
+                tracing::error!(%unit, "systemd did not start it: {error}");
             }
-        }
-        for (unit, why) in news {
-            if !why.is_empty() {
-                tracing::error!(%unit, "systemd did not start it: {why}");
-            }
-            if let Err(error) = perform::mark_launched(&self.folder, &mut self.disk, &unit, why) {
+            if let Err(error) = perform::mark_launched(&self.folder, &mut self.disk, &unit, error) {
                 tracing::error!(%unit, "{error}");
             }
         }

@@ -46,6 +46,16 @@ fn adjust(config: &mut Config) {
     (config.snapshot_count, config.keep_entries, config.segment_bytes) = (200, 50, 256 << 10);
 }
 
+/// Inside: the small disk, and a cluster of one member on it that has `/first`. Outside as [`small_disk`].
+async fn node_on_small_disk(name: &str) -> Option<(PathBuf, Cluster)> {
+    let disk = small_disk(name)?;
+    let mut cluster = Cluster::new(1, adjust).await;
+    cluster.place(0, disk.join("n0"));
+    cluster.start(0).await.unwrap();
+    put_stubbornly(cluster.node(0), "/first", "v").await;
+    Some((disk, cluster))
+}
+
 /// Takes all the room there is.
 fn fill(disk: &Path) -> PathBuf {
     use std::io::Write;
@@ -76,13 +86,11 @@ async fn write_until_refused(node: &Node, from: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_node_refuses_writes_reads_on_and_recovers() {
-    let Some(disk) = small_disk("a_single_node_refuses_writes_reads_on_and_recovers") else {
+    let Some((disk, mut cluster)) =
+        node_on_small_disk("a_single_node_refuses_writes_reads_on_and_recovers").await
+    else {
         return;
     };
-    let mut cluster = Cluster::new(1, adjust).await;
-    cluster.place(0, disk.join("n0"));
-    cluster.start(0).await.unwrap();
-    put_stubbornly(cluster.node(0), "/first", "v").await;
     let filler = fill(&disk);
     let acknowledged = write_until_refused(cluster.node(0), 0).await;
     assert_eq!(value(cluster.node(0), "/first").as_deref(), Some("v"));
@@ -112,13 +120,9 @@ async fn a_single_node_refuses_writes_reads_on_and_recovers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_waits_for_room() {
-    let Some(disk) = small_disk("a_snapshot_waits_for_room") else {
+    let Some((disk, mut cluster)) = node_on_small_disk("a_snapshot_waits_for_room").await else {
         return;
     };
-    let mut cluster = Cluster::new(1, adjust).await;
-    cluster.place(0, disk.join("n0"));
-    cluster.start(0).await.unwrap();
-    put_stubbornly(cluster.node(0), "/first", "v").await;
     let filler = fill(&disk);
     let folder = disk.join("n0/snap");
     let touched = || std::fs::metadata(&folder).unwrap().modified().unwrap();
