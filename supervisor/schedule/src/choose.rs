@@ -157,7 +157,7 @@ pub fn fits(cluster: &Cluster, unit: UnitIx, machine: MachineIx) -> bool {
     }
     let asking = cluster.unit(unit);
     let replaced = replaced_there(cluster, unit, machine);
-    if !has_room(cluster, unit, machine, &replaced) {
+    if !has_room(cluster, unit, machine, replaced.iter().copied()) {
         return false;
     }
     replaced.into_iter().all(|other| {
@@ -167,10 +167,14 @@ pub fn fits(cluster: &Cluster, unit: UnitIx, machine: MachineIx) -> bool {
     })
 }
 
-fn has_room(cluster: &Cluster, unit: UnitIx, machine: MachineIx, leaving: &[UnitIx]) -> bool {
-    let leaving = leaving
-        .iter()
-        .map(|other| cluster.unit(*other).view.requirements.reserves);
+/// Is what `unit` reserves free on `machine` once `leaving` have left it?
+pub fn has_room(
+    cluster: &Cluster,
+    unit: UnitIx,
+    machine: MachineIx,
+    leaving: impl Iterator<Item = UnitIx>,
+) -> bool {
+    let leaving = leaving.map(|other| cluster.unit(other).view.requirements.reserves);
     let reserves = cluster.unit(unit).view.requirements.reserves;
     cluster.spot(machine).room.lacks(reserves, leaving).is_none()
 }
@@ -192,7 +196,7 @@ fn has_elsewhere(cluster: &Cluster, unit: UnitIx, machine: MachineIx) -> bool {
     options(cluster, unit).any(|other| {
         other != machine
             && cluster.able(unit, other).is_ok()
-            && has_room(cluster, unit, other, &[])
+            && has_room(cluster, unit, other, std::iter::empty())
             && replaced_there(cluster, unit, other).is_empty()
     })
 }

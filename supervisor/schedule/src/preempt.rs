@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use crate::choose::{Where, alike, anchor, options, replaced_there};
+use crate::choose::{Where, alike, anchor, has_room, options, replaced_there};
 use crate::cluster::{Cluster, Place};
 use crate::key::{Key, MachineIx, UnitIx};
 
@@ -59,8 +59,8 @@ fn give_way(cluster: &Cluster, unit: UnitIx, machine: MachineIx) -> Option<BTree
     let mut lower: Vec<&Key> = spot.on.iter().map(|other| &cluster.unit(*other).key).collect();
     lower.retain(|key| key.rank > cluster.unit(unit).key.rank && is_placed(cluster, key, machine));
     lower.sort();
-    let mut leaving = BTreeSet::new();
-    while !has_room(cluster, unit, machine, &leaving) {
+    let mut leaving: BTreeSet<Key> = BTreeSet::new();
+    while !has_room(cluster, unit, machine, leaving.iter().map(|key| key.ix)) {
         let next = lower.pop()?;
         if !leaving.contains(next) && !reserves_nothing(cluster, next) {
             leaving.extend(
@@ -77,14 +77,6 @@ fn is_placed(cluster: &Cluster, key: &Key, machine: MachineIx) -> bool {
 
 fn reserves_nothing(cluster: &Cluster, key: &Key) -> bool {
     cluster.unit(key.ix).view.requirements.reserves.is_none()
-}
-
-fn has_room(cluster: &Cluster, unit: UnitIx, machine: MachineIx, leaving: &BTreeSet<Key>) -> bool {
-    let leaving = leaving
-        .iter()
-        .map(|key| cluster.unit(key.ix).view.requirements.reserves);
-    let reserves = cluster.unit(unit).view.requirements.reserves;
-    cluster.spot(machine).room.lacks(reserves, leaving).is_none()
 }
 
 /// A unit and all on the same machine that follow it; None if one of them is as important as who asks.
