@@ -14,11 +14,11 @@ test:
 
 # The seeded simulations; with a seed, replay exactly that one and print its trace; RUST_LOG=info adds what the nodes log
 sim *SEED:
-    {{ if SEED == "" { "cargo test --release -p corten-sim --locked" } else { "cargo run --release -p corten-sim --locked -- " + SEED } }}
+    {{ if SEED == "" { "cargo test --release -p corten-sim --locked" } else { "cargo run --release -p corten-sim --locked -- both " + SEED } }}
 
 # Many more seeds of both simulations than the tests run: prints the broken ones, and seeds per minute
 sim-long FROM="0" TO="20000":
-    cargo run --release -p corten-sim --locked -- {{FROM}} {{TO}}
+    cargo run --release -p corten-sim --locked -- both {{FROM}} {{TO}}
 
 # The parsers under libFuzzer, so many seconds each, or one of them for longer: needs cargo-fuzz and a nightly toolchain
 fuzz SECONDS *TARGET:

@@ -1,6 +1,5 @@
-//! `corten-sim SEED` replays one seed of both simulations and prints their traces; `corten-sim fleet|store SEED` of one.
-//! `corten-sim [fleet|store] FROM TO` runs a range of seeds and prints the broken ones, and how many there were in a
-//! minute. The exit status is 1 when a promise was broken. `corten-sim bench [MACHINES UNITS]` measures the scheduler.
+//! Runs the simulations: a seed is replayed with its trace, of a range the broken ones are told. The exit status is 1 when a
+//! promise was broken.
 
 use std::num::NonZero;
 use std::ops::Range;
@@ -8,40 +7,73 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
 use corten_sim::Run;
 use corten_sim::bench::{self, Size};
 use corten_sim::cluster::{self, Mutation};
 
-const USAGE: &str = "usage: corten-sim [fleet|store] SEED [MUTATION] | corten-sim [fleet|store] FROM TO | \
-                     corten-sim bench [MACHINES UNITS]";
+/// Corten in simulated time, from a seed: the same seed gives the same run
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// The fleet's rooms: scheduler, agents and the store's state
+    Fleet(Seeds),
+    /// Whole clusters of the Raft room, with clients of both versions
+    Store {
+        #[command(flatten)]
+        seeds: Seeds,
+        /// A promise to break on purpose, which must then be found
+        #[arg(long, conflicts_with = "to", value_parser = mutations())]
+        mutation: Option<Mutation>,
+    },
+    /// Both
+    Both(Seeds),
+    /// Measures the scheduler
+    Bench {
+        #[arg(default_value_t = 10_000)]
+        machines: usize,
+        #[arg(default_value_t = 100_000)]
+        units: usize,
+    },
+}
+
+#[derive(Args)]
+struct Seeds {
+    /// The seed to replay, or the first of a range
+    from: u64,
+    /// The end of the range, not in it
+    to: Option<u64>,
+}
+
+fn mutations() -> impl TypedValueParser<Value = Mutation> {
+    let names = PossibleValuesParser::new(Mutation::ALL.map(|(name, _)| name));
+    names.try_map(|word| {
+        let found = Mutation::ALL.into_iter().find(|(name, _)| *name == word);
+        found.map(|(_, mutation)| mutation).ok_or("no such mutation")
+    })
+}
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("bench") {
-        return measure();
-    }
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match broken(&words) {
-        Some(0) => ExitCode::SUCCESS,
-        Some(_) => ExitCode::FAILURE,
-        None => {
-            eprintln!("{USAGE}");
-            ExitCode::from(2)
+    let broken = match Cli::parse().what {
+        What::Fleet(seeds) => simulate("fleet", &seeds, None),
+        What::Store { seeds, mutation } => simulate("store", &seeds, mutation),
+        What::Both(seeds) => simulate("fleet", &seeds, None) + simulate("store", &seeds, None),
+        What::Bench { machines, units } => {
+            measure(machines, units);
+            0
         }
-    }
+    };
+    ExitCode::from(u8::from(broken > 0))
 }
 
 /// A twentieth of the machines is lost, as 500 of 10,000.
-fn measure() -> ExitCode {
-    let words: Result<Vec<usize>, _> = std::env::args().skip(2).map(|word| word.parse()).collect();
-    let (machines, units) = match words.as_deref() {
-        Ok([]) => (10_000, 100_000),
-        Ok([machines, units]) => (*machines, *units),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
+fn measure(machines: usize, units: usize) {
     let size = Size {
         machines,
         units,
@@ -49,30 +81,13 @@ fn measure() -> ExitCode {
         lost: machines / 20,
     };
     print!("{}", bench::run(1, size).print(size));
-    ExitCode::SUCCESS
 }
 
-/// Does what is asked and counts the broken seeds; `None` if it cannot be understood.
-fn broken(words: &[&str]) -> Option<usize> {
-    let (which, words): (&[&str], _) = match words {
-        [one @ ("fleet" | "store"), rest @ ..] => (&[*one], rest),
-        rest => (&["fleet", "store"], rest),
-    };
-    let mutation = |word: &str| Mutation::ALL.iter().find(|(name, _)| *name == word);
-    match words {
-        [seed] => {
-            let seed = seed.parse().ok()?;
-            Some(which.iter().filter(|which| !replay(which, seed, None)).count())
-        }
-        [seed, word] if let Some((_, mutation)) = mutation(word) => {
-            let held = replay("store", seed.parse().ok()?, Some(*mutation));
-            Some(usize::from(!held))
-        }
-        [from, to] => {
-            let seeds = from.parse().ok()?..to.parse().ok()?;
-            Some(which.iter().map(|which| sweep(which, seeds.clone())).sum())
-        }
-        _ => None,
+/// Counts the broken seeds.
+fn simulate(which: &str, seeds: &Seeds, mutation: Option<Mutation>) -> usize {
+    match seeds.to {
+        None => usize::from(!replay(which, seeds.from, mutation)),
+        Some(to) => sweep(which, seeds.from..to),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A few hundred seeds of the control loop. A broken seed is its own bug report: `cargo run --release -p corten-sim SEED`.
+//! A few hundred seeds of the control loop. A broken seed is its own bug report: `just sim SEED`.
 
 /// Seeds run by every test run.
 const SEEDS: u64 = 200;

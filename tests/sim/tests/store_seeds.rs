@@ -63,7 +63,7 @@ fn seeds_break_things() {
 fn promises_broken_on_purpose_are_found() {
     for (mutation, _) in corten_sim::cluster::Mutation::ALL {
         let found = (0..MUTANT_SEEDS).any(|seed| {
-            let output = sim(&["store", &seed.to_string(), mutation]);
+            let output = sim(&["store", &seed.to_string(), "--mutation", mutation]);
             text(&output).contains("BROKEN: ")
         });
         assert!(found, "{mutation} was not found in {MUTANT_SEEDS} seeds");
