@@ -4,13 +4,12 @@
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use corten_raft::lessor::{self, Lessor, Renewals};
 use corten_raft::{Config, Node};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::bootstrap::{self, BootstrapError, Founding};
 use crate::etcd::hub::Hub;
-use crate::etcd::v3::lessor::{self, Lessor, Renewal};
 use crate::etcd::v3::{self, V3};
 use crate::http::{Socket, serve};
 use crate::listeners::hosts;
@@ -51,7 +50,7 @@ pub struct Member {
     watches: v3::watch::hub::Hub,
     feed: v3::watch::hub::Feed,
     lessor: Lessor,
-    renewals: mpsc::Receiver<Renewal>,
+    renewals: Renewals,
     compaction: AutoCompaction,
     v2_history: Option<u64>,
 }
@@ -70,7 +69,7 @@ impl Member {
         let node = Node::start(config).await?;
         let hub = Hub::default();
         let (watches, feed) = v3::watch::hub::Hub::begin(&node).map_err(|e| api(&e))?;
-        let (lessor, renewals) = Lessor::new(node.clone(), etcd.election_ms);
+        let (lessor, renewals) = Lessor::new(node.clone());
         let face = etcd::Face::new(node.clone(), hub.clone(), watches.clone(), metrics);
         let v3 = V3::new(node.clone(), watches.clone(), lessor.clone(), etcd.limits.clone());
         let clients = etcd::router(face.clone(), &v3).map_err(|e| api(&e))?;
@@ -100,8 +99,7 @@ impl Member {
 
     /// The peers' routes.
     pub fn peers(&self) -> Router {
-        let leases = lessor::peer_router(self.lessor.clone());
-        self.node.peer_router().merge(leases)
+        self.node.peer_router().merge(self.lessor.peer_router())
     }
 
     /// Starts the loops that belong to it; they run until `stop`.
@@ -123,8 +121,14 @@ impl Member {
             pulse,
             stop.clone(),
         ));
-        let pulse = pulses.register("v3 leases");
-        tasks.spawn(lessor::run(self.lessor, self.renewals, pulse, stop.clone()));
+        let (pulse, mut stopped) = (pulses.register("v3 leases"), stop.clone());
+        let leases = lessor::run(self.lessor, self.renewals, move || pulse.beat());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = leases => {}
+                () = stopped.stopped() => {}
+            }
+        });
         if self.compaction != AutoCompaction::Off {
             let pulse = pulses.register("v3 compaction");
             tasks.spawn(v3::compactor::run(

@@ -112,6 +112,8 @@ pub struct Member {
 pub struct Leader {
     /// The leader's member id.
     pub id: u64,
+    /// The term it leads in: whoever leads again has lost the lead in between.
+    pub term: u64,
     /// Where peers reach it.
     pub peer_url: String,
     /// Whether it is this node.

@@ -26,6 +26,7 @@ pub(crate) async fn follow_leader(inner: Arc<Inner>) {
                 let peer_url = nodes.get_node(&id)?.addr.clone();
                 Some(Leader {
                     id,
+                    term: metrics.vote.leader_id.term,
                     peer_url,
                     is_me: id == inner.identity.member,
                 })

@@ -25,6 +25,7 @@ mod force;
 mod found;
 mod identity;
 mod join;
+pub mod lessor;
 mod linearize;
 mod log;
 mod members;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use corten_store::tables::Table;
 use corten_store::{Command, Event, Response, StoreFault, member, meta};
+use openraft::ServerState;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -121,6 +122,13 @@ impl Inner {
 
     pub fn leads(&self) -> bool {
         self.leader.borrow().as_ref().is_some_and(|leader| leader.is_me)
+    }
+
+    /// Whether this node leads in `term` as Raft itself has it now.
+    pub fn leads_in(&self, term: u64) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.state == ServerState::Leader && metrics.current_term == term
     }
 
     /// Whether the disk is full, for the log or for the state.
@@ -264,13 +272,23 @@ impl Node {
         self.inner.read_index_as_leader().await.is_ok()
     }
 
-    /// Proposes a command if this node leads: what a leader has decided must not reach the log by way of the next one.
+    /// The term this node leads in, if it does.
+    pub fn leads(&self) -> Option<u64> {
+        let leader = self.inner.leader.borrow();
+        leader
+            .as_ref()
+            .filter(|leader| leader.is_me)
+            .map(|leader| leader.term)
+    }
+
+    /// Proposes a command if this node leads in `term`: what a leader has decided must not reach the log by way of the next
+    /// one, nor in a later term of its own.
     ///
     /// # Errors
-    /// [`ProposeError::NoLeader`] when another node leads; else as [`Node::propose`].
-    pub async fn propose_leading(&self, command: &Command) -> Result<(), ProposeError> {
+    /// [`ProposeError::NoLeader`] when it does not; else as [`Node::propose`].
+    pub async fn propose_leading(&self, term: u64, command: &Command) -> Result<(), ProposeError> {
         let deadline = Instant::now() + self.inner.request_timeout();
-        self.inner.propose_alone(command, deadline).await
+        self.inner.propose_alone(command, Some(term), deadline).await
     }
 
     /// This node's view of itself.

@@ -153,7 +153,7 @@ async fn commit(inner: &Inner, batch: &Batch, deadline: Instant) -> Result<Commi
         let leads = leader.borrow_and_update().clone();
         match leads {
             Some(Leader { is_me: true, .. }) => {
-                match within(deadline, inner.propose_as_leader(batch.clone())).await? {
+                match within(deadline, inner.propose_as_leader(batch.clone(), None)).await? {
                     Err(Refusal::NotLeader) => {}
                     Err(Refusal::Failed(e)) => return Err(e),
                     Ok(committed) => return Ok(committed),
@@ -230,23 +230,29 @@ fn encoded(command: &Command) -> Result<Vec<u8>, ProposeError> {
 }
 
 impl Inner {
-    /// Proposes one command if this node leads, and waits until it is committed.
+    /// Proposes one command if this node leads, in `term` where one is given, and waits until it is committed.
     pub(crate) async fn propose_alone(
         &self,
         command: &Command,
+        term: Option<u64>,
         deadline: Instant,
     ) -> Result<(), ProposeError> {
         let command = encoded(command)?;
         let batch = Batch::join(std::iter::once(command.as_slice()));
-        match within(deadline, self.propose_as_leader(batch)).await? {
+        match within(deadline, self.propose_as_leader(batch, term)).await? {
             Ok(_) => Ok(()),
             Err(Refusal::NotLeader) => Err(ProposeError::NoLeader),
             Err(Refusal::Failed(e)) => Err(e),
         }
     }
 
-    /// Proposes a batch if this node leads.
-    pub(crate) async fn propose_as_leader(&self, batch: Batch) -> Result<Committed, Refusal> {
+    /// Proposes a batch if this node leads, in `term` where one is given: what was decided in one term need not be right in
+    /// the next.
+    pub(crate) async fn propose_as_leader(
+        &self,
+        batch: Batch,
+        term: Option<u64>,
+    ) -> Result<Committed, Refusal> {
         let stopped = |cause: String| Refusal::Failed(ProposeError::Stopped(cause));
         let letting_in = self.letting_in.read().await;
         {
@@ -255,7 +261,10 @@ impl Inner {
             if let Err(fatal) = &metrics.running_state {
                 return Err(stopped(fatal.to_string()));
             }
-            if metrics.state != ServerState::Leader || self.handing_over.load(Ordering::SeqCst) {
+            let leads = metrics.state == ServerState::Leader
+                && term.is_none_or(|term| term == metrics.current_term)
+                && !self.handing_over.load(Ordering::SeqCst);
+            if !leads {
                 return Err(Refusal::NotLeader);
             }
         }

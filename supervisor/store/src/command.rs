@@ -74,8 +74,8 @@ pub enum Event {
     Member(member::MemberId),
     /// A revision of the v3 data.
     Kv(kv::Changes),
-    /// A lease was granted or revoked.
-    Lease(kv::LeaseId),
+    /// A lease was granted, for so many seconds, or revoked (`None`).
+    Lease(kv::LeaseId, Option<i64>),
 }
 
 /// What applying one command gave.
@@ -168,9 +168,10 @@ fn change_kv(
     let (answer, changes) = kv::apply(tx, change)?;
     events.extend(changes.map(Event::Kv));
     match change {
-        kv::Command::LeaseGrant { id, .. } | kv::Command::LeaseRevoke { id } if answer.is_ok() => {
-            events.push(Event::Lease(*id));
+        kv::Command::LeaseGrant { id, ttl_s } if answer.is_ok() => {
+            events.push(Event::Lease(*id, Some(*ttl_s)));
         }
+        kv::Command::LeaseRevoke { id } if answer.is_ok() => events.push(Event::Lease(*id, None)),
         _ => {}
     }
     Ok(answer)

@@ -17,6 +17,7 @@ mod describe;
 pub mod fleet;
 pub mod keys;
 pub mod kv;
+pub mod lessor;
 pub mod member;
 pub mod memory;
 pub mod meta;

@@ -63,7 +63,7 @@ fn events(store: &mut Memory, command: Command) -> Vec<(Action, String, i64)> {
     for event in outcome.events {
         let changes = match event {
             Event::Kv(changes) => changes,
-            Event::Lease(_) => continue,
+            Event::Lease(..) => continue,
             other => panic!("{other:?}"),
         };
         for change in changes.changes.iter() {

@@ -18,11 +18,14 @@ fn run(store: &mut Memory, command: &Command) -> (Result<Answer, Error>, Option<
         panic!("{:?}", outcome.response)
     };
     let lease = match command {
-        Command::LeaseGrant { id, .. } | Command::LeaseRevoke { id } if answer.is_ok() => Some(*id),
+        Command::LeaseGrant { id, ttl_s } if answer.is_ok() => Some(AnyEvent::Lease(*id, Some(*ttl_s))),
+        Command::LeaseRevoke { id } if answer.is_ok() => Some(AnyEvent::Lease(*id, None)),
         _ => None,
     };
-    let told = outcome.events.pop_if(|event| matches!(event, AnyEvent::Lease(_)));
-    assert_eq!(told, lease.map(AnyEvent::Lease));
+    let told = outcome
+        .events
+        .pop_if(|event| matches!(event, AnyEvent::Lease(..)));
+    assert_eq!(told, lease);
     let changes = outcome.events.pop().map(|event| match event {
         AnyEvent::Kv(changes) => changes,
         other => panic!("{other:?}"),

@@ -44,11 +44,11 @@ pub async fn run(leading: Leading, pulse: Pulse, mut stop: Stop) {
     let mut leader = leading.node.leader();
     loop {
         pulse.beat();
-        if leads(&leader) {
+        if let Some(term) = leading.node.leads() {
             tracing::info!("this node leads: it watches over machines and schedules");
             let mut changes = leader.clone();
             tokio::select! {
-                () = lead(&leading, &mut changes, &pulse) => {}
+                () = lead(&leading, term, &mut changes, &pulse) => {}
                 () = stop.stopped() => break,
             }
             leading.register.replace(None);
@@ -62,26 +62,24 @@ pub async fn run(leading: Leading, pulse: Pulse, mut stop: Stop) {
     leading.register.replace(None);
 }
 
-fn leads(leader: &watch::Receiver<Option<Leader>>) -> bool {
-    leader.borrow().as_ref().is_some_and(|leader| leader.is_me)
-}
-
-/// One term of leading; returns when another node leads or the store fails.
-async fn lead(leading: &Leading, leader: &mut watch::Receiver<Option<Leader>>, pulse: &Pulse) {
+/// One term of leading; returns when that is over or the store fails.
+async fn lead(leading: &Leading, number: u64, leader: &mut watch::Receiver<Option<Leader>>, pulse: &Pulse) {
+    // Whoever leads again knows nothing of what another leader was told meanwhile.
+    let leads = || leading.node.leads() == Some(number);
     let mut events = leading.node.events();
     // The state must hold everything earlier leaders decided before anything is decided anew.
     while let Err(error) = leading.node.linearize().await {
         tracing::debug!(%error, "not leading yet");
         pulse.beat();
         tokio::time::sleep(RETRY).await;
-        if !leads(leader) {
+        if !leads() {
             return;
         }
     }
-    let Some(mut term) = Term::begin(leading) else {
+    let Some(mut term) = Term::begin(leading, number) else {
         return;
     };
-    while leads(leader) {
+    while leads() {
         pulse.beat();
         let wait = term.act(leading, pulse).await;
         tokio::select! {
@@ -94,6 +92,8 @@ async fn lead(leading: &Leading, leader: &mut watch::Receiver<Option<Leader>>, p
 
 /// What one term knows.
 struct Term {
+    /// Raft's.
+    number: u64,
     scheduler: Scheduler,
     /// Until then, absent machines may only be silent.
     hold_until: Option<Instant>,
@@ -107,13 +107,14 @@ struct Term {
 
 impl Term {
     /// Reads the whole cluster; everyone present has a full lease.
-    fn begin(leading: &Leading) -> Option<Term> {
+    fn begin(leading: &Leading, number: u64) -> Option<Term> {
         let now = Instant::now();
         let (view, machines) = read(view::whole(&leading.node))?;
         let mut leases = Leases::new(leading.ttl);
         note(&mut leases, &machines, now);
         leading.register.replace(Some(leases));
         Some(Term {
+            number,
             scheduler: Scheduler::of(view),
             hold_until: Some(now + leading.ttl),
             dirty: true,
@@ -218,7 +219,7 @@ impl Term {
         tell(&decisions);
         for part in decisions.chunks(AT_ONCE) {
             let assign = corten_store::Command::Fleet(Command::Assign(part.to_vec()));
-            if let Err(error) = leading.node.propose_leading(&assign).await {
+            if let Err(error) = leading.node.propose_leading(self.number, &assign).await {
                 tracing::warn!("decisions could not be written, deciding again: {error}");
                 self.in_doubt = true;
                 return false;
@@ -267,7 +268,7 @@ impl Term {
             };
             if let Err(error) = leading
                 .node
-                .propose_leading(&corten_store::Command::Fleet(leave))
+                .propose_leading(self.number, &corten_store::Command::Fleet(leave))
                 .await
             {
                 tracing::warn!("that a machine is gone could not be written, trying again: {error}");

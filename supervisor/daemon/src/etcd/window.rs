@@ -11,16 +11,13 @@ pub async fn run(node: Node, events: u64, pulse: Pulse, mut stop: Stop) {
     let mut leader = node.leader();
     loop {
         pulse.beat();
-        let leads = leader
-            .borrow_and_update()
-            .as_ref()
-            .is_some_and(|leader| leader.is_me);
-        if leads
+        leader.mark_unchanged();
+        if let Some(term) = node.leads()
             && node
                 .read(|tx| Ok(meta::read(tx)?.history))
                 .is_ok_and(|now| now != events)
         {
-            match node.propose_leading(&Command::History(events)).await {
+            match node.propose_leading(term, &Command::History(events)).await {
                 Ok(()) => tracing::info!("the v2 history holds {events} events from now on"),
                 Err(error) => tracing::debug!(%error, "the v2 history could not be resized yet"),
             }

@@ -121,7 +121,7 @@ async fn propose(State(node): State<Arc<Inner>>, body: Bytes) -> Response {
     if let Err(e) = batch.commands() {
         return bad_request(format!("the proposal is not of this version: {e}"));
     }
-    answer(&node.propose_as_leader(batch).await)
+    answer(&node.propose_as_leader(batch, None).await)
 }
 
 /// Whether a member has published itself, which it does once it has taken part, or was removed.

@@ -56,6 +56,22 @@ async fn any_node_takes_writes_and_sees_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_leader_decided_counts_in_its_term_only() {
+    let mut cluster = Cluster::started(3, |_| {}).await;
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    let node = cluster.node(leader);
+    let term = node.leads().unwrap();
+    node.propose_leading(term, &set("/k", "now")).await.unwrap();
+    for other in [term - 1, term + 1] {
+        let refused = node.propose_leading(other, &set("/k", "then")).await;
+        assert_eq!(refused, Err(ProposeError::NoLeader));
+    }
+    assert_eq!(value(node, "/k").as_deref(), Some("now"));
+    assert_eq!(cluster.node(follower).leads(), None);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_proposals_share_log_entries_and_keep_their_answers() {
     let mut cluster = Cluster::started(3, |_| {}).await;
     let node = cluster.node(cluster.follower().await).clone();

@@ -29,10 +29,10 @@ pub async fn run(node: Node, mode: AutoCompaction, pulse: Pulse, mut stop: Stop)
         if let Ok((revision, compacted)) = standing
             && let Some(upto) = rule.due(Instant::now(), revision)
             && upto > compacted
-            && node.leader().borrow().as_ref().is_some_and(|leader| leader.is_me)
+            && let Some(term) = node.leads()
         {
             let compact = Command::Kv(kv::Command::Compact { revision: upto });
-            match node.propose_leading(&compact).await {
+            match node.propose_leading(term, &compact).await {
                 Ok(()) => tracing::info!("revisions before {upto} are compacted"),
                 Err(error) => tracing::debug!(%error, "nothing could be compacted yet"),
             }

@@ -1,4 +1,4 @@
-//! Lease: keys that vanish unless their owner says that it lives. When leases run out is the [`lessor`](super::lessor)'s.
+//! Lease: keys that vanish unless their owner says that it lives. When leases run out is [`corten_raft::lessor`]'s.
 
 use std::pin::Pin;
 

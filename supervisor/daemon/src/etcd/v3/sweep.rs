@@ -15,11 +15,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub async fn run(node: Node, pulse: Pulse, mut stop: Stop) {
     loop {
         pulse.beat();
-        let leads = node.leader().borrow().as_ref().is_some_and(|leader| leader.is_me);
-        let pause = if leads && is_pending(&node) && step(&node).await {
-            PAUSE
-        } else {
-            BEAT
+        let pause = match node.leads() {
+            Some(term) if is_pending(&node) && step(&node, term).await => PAUSE,
+            _ => BEAT,
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -46,9 +44,9 @@ fn is_pending(node: &Node) -> bool {
     })
 }
 
-async fn step(node: &Node) -> bool {
+async fn step(node: &Node, term: u64) -> bool {
     let command = Command::Kv(kv::Command::Sweep);
-    match node.propose_leading(&command).await {
+    match node.propose_leading(term, &command).await {
         Ok(()) => true,
         Err(error) => {
             tracing::debug!(%error, "nothing could be freed yet");
