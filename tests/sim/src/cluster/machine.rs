@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use axum::Router;
 use bytes::Bytes;
+use corten_raft::lessor::{self, Lessor};
 use corten_raft::{AskError, Carried, Config, Disk, Node, Simulated};
 use hyper::{Request, Response};
 use tokio::runtime::Runtime;
@@ -58,8 +59,15 @@ pub enum Did {
     Started {
         machine: usize,
         start: u64,
-        node: Result<Box<Node>, String>,
+        member: Result<Box<Member>, String>,
     },
+}
+
+/// A node, and what keeps its clients' leases.
+#[derive(Clone)]
+pub struct Member {
+    pub node: Node,
+    pub lessor: Lessor,
 }
 
 /// Where nodes leave what they did.
@@ -165,7 +173,7 @@ pub struct Running {
     /// Counts starts, of all machines.
     pub start: u64,
     /// Before the runtime: what it holds goes first.
-    pub node: Option<Node>,
+    pub member: Option<Member>,
     pub router: Option<Router>,
     runtime: Runtime,
 }
@@ -211,13 +219,24 @@ impl Machine {
         );
         runtime.spawn(async move {
             let node = Node::start_simulated(config, seen).await;
-            let node = node.map(Box::new).map_err(|e| e.to_string());
-            leave(&left, Did::Started { machine, start, node });
+            let member = node.map_err(|e| e.to_string()).map(|node| {
+                let (lessor, renewals) = Lessor::new(node.clone());
+                tokio::spawn(lessor::run(lessor.clone(), renewals, || {}));
+                Box::new(Member { node, lessor })
+            });
+            leave(
+                &left,
+                Did::Started {
+                    machine,
+                    start,
+                    member,
+                },
+            );
         });
         self.running = Some(Running {
             around,
             start,
-            node: None,
+            member: None,
             router: None,
             runtime,
         });
@@ -260,13 +279,19 @@ impl Machine {
         }
     }
 
-    /// Lets the node run until `upto_ms`.
-    pub fn step(&mut self, upto_ms: u64) {
+    /// Lets the node run from `now_ms` until `upto_ms`. If it stood still before, it wakes up only now: all that became due
+    /// meanwhile is late.
+    pub fn step(&mut self, now_ms: u64, upto_ms: u64) {
         if let Some(running) = &self.running {
-            let until = running.around.began + Duration::from_millis(upto_ms - running.around.began_ms);
-            running
-                .runtime
-                .block_on(async move { tokio::time::sleep_until(until).await });
+            let at = |ms: u64| running.around.began + Duration::from_millis(ms - running.around.began_ms);
+            let (now, until) = (at(now_ms), at(upto_ms));
+            running.runtime.block_on(async move {
+                let stood_still = now.saturating_duration_since(Instant::now());
+                if !stood_still.is_zero() {
+                    tokio::time::advance(stood_still).await;
+                }
+                tokio::time::sleep_until(until).await;
+            });
         }
     }
 
@@ -277,8 +302,13 @@ impl Machine {
         }
     }
 
+    /// The member, if it runs.
+    pub fn member(&self) -> Option<&Member> {
+        self.running.as_ref().and_then(|running| running.member.as_ref())
+    }
+
     /// The node, if it runs.
     pub fn node(&self) -> Option<&Node> {
-        self.running.as_ref().and_then(|running| running.node.as_ref())
+        self.member().map(|member| &member.node)
     }
 }

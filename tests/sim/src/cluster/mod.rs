@@ -1,5 +1,5 @@
 //! Whole clusters under seeded time, network and disk: the real Raft room (openraft, our log with its recovery, the heed
-//! state, snapshots, proposals, linearizable reads) and the real state machine, on simulated machines.
+//! state, snapshots, proposals, linearizable reads, leases) and the real state machine, on simulated machines.
 //!
 //! ```text
 //!  clients ──► node ──► net (lost, late, doubled, cut) ──► node
@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Founders and standbys come and go, lose their disks and hand over the lead. What must hold is in [`checkers`], one file
-//! for each promise. Not here, because the daemon is not: the deadlines of v3's leases, TLS, and HTTP itself, of which the
-//! network has only the fates of its messages.
+//! for each promise. Not here, because the daemon is not: TLS, and HTTP itself, of which the network has only the fates of its
+//! messages.
 //!
 //! One seed is one run in a process of its own ([`entropy`] says why); the same seed gives the same trace, byte for byte.
 //! Faults end after [`FAULTS_END_MS`]; then all nodes must become equal, and writes must go on, within [`HEAL_MS`].
@@ -48,16 +48,19 @@ pub enum Mutation {
     WatchForgets,
     /// A machine's clock is far ahead.
     ClockAhead,
+    /// A member answers signs of life itself, and passes none on to the leader.
+    DeafMember,
 }
 
 impl Mutation {
     /// All, by name.
-    pub const ALL: [(&str, Mutation); 5] = [
+    pub const ALL: [(&str, Mutation); 6] = [
         ("sync-lies", Mutation::SyncLies),
         ("stale-read", Mutation::StaleRead),
         ("rollback", Mutation::Rollback),
         ("watch-forgets", Mutation::WatchForgets),
         ("clock-ahead", Mutation::ClockAhead),
+        ("deaf-member", Mutation::DeafMember),
     ];
 }
 

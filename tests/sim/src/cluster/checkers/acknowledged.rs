@@ -2,16 +2,18 @@
 
 use super::Recorded;
 use super::history::History;
-use crate::cluster::client::{Ask, End, Face, Operation, Seen, mortal_key, v2_key};
+use crate::cluster::client::{Ask, End, Face, Operation, Seen};
 
-/// What a write leaves in its key; `None` for a read.
+/// What a write leaves in its key; `None` if it is about none.
 fn leaves(ask: &Ask) -> Option<Option<String>> {
     match ask {
-        Ask::Set(value) | Ask::Create(value) | Ask::Swap(_, value) | Ask::SetFor(value, _) => {
-            Some(Some(value.to_string()))
-        }
+        Ask::Set(value)
+        | Ask::Create(value)
+        | Ask::Swap(_, value)
+        | Ask::SetFor(value, _)
+        | Ask::Attach(_, value) => Some(Some(value.to_string())),
         Ask::Delete => Some(None),
-        Ask::Read | Ask::ReadStale => None,
+        _ => None,
     }
 }
 
@@ -20,22 +22,16 @@ fn check(history: &History, end: (u64, u64), operation: &Operation, place: u64) 
     let Some(value) = leaves(&operation.ask) else {
         return Ok(());
     };
-    let (told, key, reaches) = match operation.face {
-        Face::V2 => {
-            let key = match operation.ask {
-                Ask::SetFor(value, _) => mortal_key(value),
-                _ => v2_key(operation.key),
-            };
-            (history.v2.get(&place), key, end.0)
-        }
-        Face::V3 => (history.v3.get(&place), format!("k{}", operation.key), end.1),
+    let (told, reaches) = match operation.face {
+        Face::V2 => (history.v2.get(&place), end.0),
+        Face::V3 => (history.v3.get(&place), end.1),
     };
     if place > reaches {
         return Err(format!(
             "{operation:?} was acknowledged at {place}, and the replicas reach to {reaches} only"
         ));
     }
-    if !told.is_some_and(|told| told.values.contains(&(key, value))) {
+    if !told.is_some_and(|told| told.values.contains(&(operation.key(), value))) {
         return Err(format!(
             "{operation:?} was acknowledged at {place}, where the history has {told:?}"
         ));

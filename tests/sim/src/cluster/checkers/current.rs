@@ -12,7 +12,9 @@ pub fn at_the_end(recorded: &[Recorded]) -> Result<(), String> {
     for face in [Face::V2, Face::V3] {
         let mut answered: Vec<(u64, u64, &Recorded, u64, u64)> = Vec::new();
         for one in recorded.iter().filter(|one| one.operation.face == face) {
-            if let Some((ended_ms, End::Answer { place, entry, .. })) = &one.ended {
+            if let Some((ended_ms, End::Answer { place, entry, .. })) = &one.ended
+                && *place > 0
+            {
                 answered.push((one.began_ms, *ended_ms, one, *place, *entry));
             }
         }

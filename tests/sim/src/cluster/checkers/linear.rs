@@ -38,7 +38,7 @@ fn step(state: Option<u64>, one: &One<'_>) -> Option<Option<u64>> {
         None => true,
         Some(Seen::Done) => done,
         Some(Seen::Refused) => !done,
-        Some(Seen::Value(_)) => false,
+        Some(_) => false,
     };
     fits.then_some(after)
 }
@@ -86,12 +86,12 @@ pub fn at_the_end(recorded: &[Recorded]) -> Result<(), String> {
             Some((ended, End::Answer { seen, .. })) => (*ended, Some(seen)),
             Some((_, End::Unknown(_))) | None => (u64::MAX, None),
         };
-        let says_nothing = match recorded.operation.ask {
-            Ask::Read | Ask::ReadStale => ended == u64::MAX,
-            Ask::SetFor(..) => true, // nobody else writes there
-            _ => false,
+        let says_something = match recorded.operation.ask {
+            Ask::Read | Ask::ReadStale => ended != u64::MAX,
+            Ask::Set(_) | Ask::Create(_) | Ask::Swap(..) | Ask::Delete => true,
+            _ => false, // nobody else writes there
         };
-        if says_nothing {
+        if !says_something {
             continue;
         }
         let key = (recorded.operation.face, recorded.operation.key);

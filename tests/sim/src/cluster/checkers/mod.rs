@@ -4,6 +4,7 @@ pub mod acknowledged;
 pub mod current;
 pub mod expiry;
 pub mod history;
+pub mod leases;
 pub mod linear;
 pub mod replicas;
 pub mod watch;

@@ -7,6 +7,9 @@ use super::super::{FAULTS_END_MS, Mutation};
 use super::{Event, PATIENCE_MS, World};
 use crate::cluster::checkers::Recorded;
 
+/// Of 100 operations, how many are about leases.
+const OF_LEASES: u64 = 35;
+
 impl World {
     pub(super) fn ask(&mut self, client: usize) {
         if self.waits_for[client].is_some() || self.is_closing {
@@ -20,7 +23,7 @@ impl World {
             return;
         }
         let machine = *self.rng.pick(&up);
-        let operation = self.draw();
+        let operation = self.draw(client);
         if let Ask::SetFor(value, ttl_ms) = operation.ask {
             self.lives.begin(value, self.now_ms, ttl_ms);
         }
@@ -36,10 +39,10 @@ impl World {
         self.waits_for[client] = Some(number);
         let target = &self.machines[machine];
         if let Some(running) = &target.running
-            && let Some(node) = running.node.clone()
+            && let Some(member) = running.member.clone()
         {
             let (around, outbox) = (Arc::clone(&running.around), Arc::clone(&self.outbox));
-            target.spawn(client::perform(node, around, outbox, number, operation));
+            target.spawn(client::perform(member, around, outbox, number, operation));
         }
         self.at(
             self.now_ms + PATIENCE_MS,
@@ -50,7 +53,11 @@ impl World {
         );
     }
 
-    pub(super) fn draw(&mut self) -> Operation {
+    fn draw(&mut self, client: usize) -> Operation {
+        if self.rng.chance(OF_LEASES) {
+            let (face, key, ask) = (Face::V3, 0, self.draw_of_lease(client));
+            return Operation { face, key, ask };
+        }
         let face = *self.rng.pick(&[Face::V2, Face::V3]);
         let key = self.rng.range(0, self.plot.keys);
         self.next_value += 1;
@@ -90,13 +97,46 @@ impl World {
         if one.began_ms >= FAULTS_END_MS && matches!(end, End::Answer { .. }) {
             self.answered_in_calm += 1;
         }
+        let is_gone = matches!(end, End::Answer { seen: Seen::Gone, .. });
+        let lease = one.operation.ask.lease().filter(|_| is_gone);
         one.ended = Some((at_ms, end));
+        if lease.is_some() {
+            self.owned
+                .iter_mut()
+                .filter(|owned| **owned == lease)
+                .for_each(|owned| *owned = None);
+        }
         if let Some(value) = value {
             self.last_seen.insert(key, value);
         }
         if let Some(client) = self.waits_for.iter().position(|waits| *waits == Some(number)) {
             self.waits_for[client] = None;
             self.goes_on(client);
+        }
+    }
+
+    /// What the owner of a lease does: it makes one, hangs keys on it, keeps it alive, and ends it or falls silent.
+    fn draw_of_lease(&mut self, client: usize) -> Ask {
+        let Some(id) = self.owned[client] else {
+            self.next_value += 1;
+            self.owned[client] = Some(self.next_value);
+            return Ask::Grant(self.next_value, *self.rng.pick(&[1, 1, 1, 2]));
+        };
+        match self.rng.range(0, 20) {
+            0 => {
+                self.owned[client] = None;
+                Ask::Revoke(id)
+            }
+            1 => {
+                self.owned[client] = None;
+                self.draw_of_lease(client)
+            }
+            2..7 => {
+                self.next_value += 1;
+                Ask::Attach(id, self.next_value)
+            }
+            _ if self.mutation == Some(Mutation::DeafMember) => Ask::PretendAlive(id),
+            _ => Ask::KeepAlive(id),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Machines come and go: starts, kills, power cuts, lost disks.
 
 use super::super::disk::SimDisk;
-use super::super::machine::has_failed;
+use super::super::machine::{Member, has_failed};
 use super::{Event, Mutation, Stream, World};
 use crate::cluster::checkers::history::Upto;
 use crate::rng::Rng;
@@ -33,22 +33,23 @@ impl World {
         &mut self,
         machine: usize,
         start: u64,
-        node: Result<Box<corten_raft::Node>, String>,
+        member: Result<Box<Member>, String>,
     ) -> Result<(), String> {
         let target = &mut self.machines[machine];
         let off = target.disk.is_off();
         let Some(running) = target.running.as_mut().filter(|running| running.start == start) else {
             return Ok(());
         };
-        match node {
-            Ok(node) => {
+        match member {
+            Ok(member) => {
                 let stream = Stream {
                     start,
-                    events: node.events(),
+                    events: member.node.events(),
                     upto: Upto::default(),
                 };
-                running.router = Some(node.peer_router());
-                running.node = Some(*node);
+                let leases = member.lessor.peer_router();
+                running.router = Some(member.node.peer_router().merge(leases));
+                running.member = Some(*member);
                 self.streams.insert(machine, stream);
                 Ok(())
             }

@@ -19,6 +19,7 @@ use tokio::sync::broadcast::Receiver;
 use super::checkers::Recorded;
 use super::checkers::expiry::Lives;
 use super::checkers::history::{History, Upto};
+use super::checkers::leases::Leases;
 use super::checkers::watch::Watcher;
 use super::client::Face;
 use super::disk::SimDisk;
@@ -97,6 +98,12 @@ pub struct World {
     /// What a client last saw in a key.
     last_seen: BTreeMap<(Face, u64), u64>,
     lives: Lives,
+    /// Which lease a client keeps alive.
+    owned: Vec<Option<u64>>,
+    leases: Leases,
+    newest_term: u64,
+    /// When somebody stood for election last.
+    elected_ms: u64,
     next_value: u64,
     rng: Rng,
     mutation: Option<Mutation>,
@@ -171,6 +178,10 @@ impl World {
             is_closing: false,
             last_seen: BTreeMap::new(),
             lives: Lives::default(),
+            owned: vec![None; plot.clients],
+            leases: Leases::default(),
+            newest_term: 0,
+            elected_ms: 0,
             next_value: 0,
             rng,
             mutation,
@@ -232,7 +243,7 @@ impl World {
             for machine in &mut self.machines {
                 if machine.stalled_until_ms <= self.now_ms {
                     let _span = tracing::info_span!("m", machine.number).entered();
-                    machine.step(upto_ms);
+                    machine.step(self.now_ms, upto_ms);
                 }
             }
             self.collect()?;
@@ -241,6 +252,7 @@ impl World {
                 return Err(panic);
             }
             if self.now_ms % 20 < FASTEST_MS {
+                self.notice_terms();
                 self.watch()?;
             }
             self.now_ms = upto_ms;

@@ -3,9 +3,12 @@
 use corten_raft::Node;
 use tokio::sync::broadcast::error::TryRecvError;
 
-use super::super::checkers::{acknowledged, current, expiry, linear, replicas};
+use super::super::checkers::{acknowledged, current, expiry, leases, linear, replicas};
 use super::super::machine::Machine;
 use super::World;
+
+/// How long a leader may take to begin, once it is elected and all is well.
+const SETTLES_MS: u64 = 1_000;
 
 impl World {
     /// Reads what was applied; restarts nodes whose storage failed, as systemd does.
@@ -18,6 +21,7 @@ impl World {
                             .history
                             .take(&mut stream.upto, &batch)
                             .and_then(|()| self.lives.look(&batch, self.now_ms))
+                            .and_then(|()| self.leases.look(&batch, self.now_ms))
                             .map_err(|e| format!("m{machine} (start {}): {e}", stream.start))?,
                         Err(TryRecvError::Lagged(_)) => {}
                         Err(_) => break,
@@ -28,13 +32,22 @@ impl World {
         self.restart_failed()
     }
 
+    /// Takes note of elections.
+    pub(super) fn notice_terms(&mut self) {
+        let terms = self.machines.iter().filter_map(Machine::node).map(Node::term);
+        let newest = terms.max().unwrap_or(0);
+        if newest > self.newest_term {
+            (self.newest_term, self.elected_ms) = (newest, self.now_ms);
+        }
+    }
+
     /// Lets the watchers read on, at another node where theirs has died.
     pub(super) fn watch(&mut self) -> Result<(), String> {
         let mut watchers = std::mem::take(&mut self.watchers);
         for watcher in &mut watchers {
             let running = |machine: &Machine| {
                 let running = machine.running.as_ref()?;
-                running.node.as_ref()?;
+                running.member.as_ref()?;
                 Some((machine.number, running.start))
             };
             let up: Vec<(usize, u64)> = self.machines.iter().filter_map(running).collect();
@@ -82,6 +95,7 @@ impl World {
                 && members.iter().map(|member| member.id).eq(ids.iter().copied())
                 && members.iter().filter(|member| !member.learner).count() == self.plot.founders
                 && expiry::is_tidy(node, self.now_ms)
+                && leases::is_tidy(node)
         };
         nodes.len() == self.machines.len()
             && nodes.iter().all(is_well)
@@ -100,6 +114,8 @@ impl World {
             .map_err(|e| e.to_string())?;
         acknowledged::at_the_end(&self.history, end, &self.recorded)?;
         current::at_the_end(&self.recorded)?;
+        let calm_ms = self.elected_ms.max(super::FAULTS_END_MS) + SETTLES_MS;
+        self.leases.at_the_end(&self.history, &self.recorded, calm_ms)?;
         self.watchers
             .iter()
             .try_for_each(|watcher| watcher.at_the_end(&self.history))?;

@@ -94,7 +94,11 @@ impl World {
                     at_ms,
                     end,
                 } => self.ended(operation, at_ms.min(self.now_ms + FASTEST_MS), end),
-                Did::Started { machine, start, node } => self.started(machine, start, node)?,
+                Did::Started {
+                    machine,
+                    start,
+                    member,
+                } => self.started(machine, start, member)?,
             }
         }
         if self.now_ms % 500 < FASTEST_MS {
