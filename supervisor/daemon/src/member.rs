@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::bootstrap::{self, BootstrapError, Founding};
 use crate::etcd::hub::Hub;
 use crate::etcd::v3::{self, V3};
-use crate::http::{Socket, serve};
+use crate::http::{App, Socket, serve};
 use crate::listeners::hosts;
 use crate::metrics::{self, Metrics};
 use crate::pulse::Pulses;
@@ -46,7 +46,7 @@ pub struct Member {
     pub node: Node,
     face: etcd::Face,
     hub: Hub,
-    clients: Router,
+    clients: App,
     watches: v3::watch::hub::Hub,
     feed: v3::watch::hub::Feed,
     lessor: Lessor,
@@ -72,7 +72,7 @@ impl Member {
         let (lessor, renewals) = Lessor::new(node.clone());
         let face = etcd::Face::new(node.clone(), hub.clone(), watches.clone(), metrics);
         let v3 = V3::new(node.clone(), watches.clone(), lessor.clone(), etcd.limits.clone());
-        let clients = etcd::router(face.clone(), &v3).map_err(|e| api(&e))?;
+        let clients = etcd::app(&face, &v3).map_err(|e| api(&e))?;
         Ok(Member {
             node,
             face,
@@ -87,8 +87,8 @@ impl Member {
         })
     }
 
-    /// The clients' routes.
-    pub fn clients(&self) -> Router {
+    /// What clients are served.
+    pub fn clients(&self) -> App {
         self.clients.clone()
     }
 
@@ -147,10 +147,10 @@ impl Member {
     }
 }
 
-/// Serves `routes` on all `sockets` until `stop`.
-pub fn serve_on(tasks: &mut JoinSet<()>, sockets: Vec<Socket>, routes: &Router, stop: &Stop) {
+/// Serves `app` on all `sockets` until `stop`.
+pub fn serve_on(tasks: &mut JoinSet<()>, sockets: Vec<Socket>, app: &App, stop: &Stop) {
     for socket in sockets {
-        tasks.spawn(serve(socket, routes.clone(), stop.clone()));
+        tasks.spawn(serve(socket, app.clone(), stop.clone()));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::cluster::heartbeat::{self, Register};
 use crate::cluster::leader::{self, Leading};
 use crate::cluster::membership::{self, Membership};
 use crate::fleet;
-use crate::http::{FleetListener, serve};
+use crate::http::{App, FleetListener, serve};
 use crate::identity::{self, IdentityError};
 use crate::listeners::Listeners;
 use crate::member::{self, Member};
@@ -102,9 +102,9 @@ impl Supervisor {
         let api = fleet::Api::new(node.clone(), settings.fleet.token_limit);
         let peers = store.peers().merge(heartbeat::router(register));
         member::serve_on(&mut tasks, listeners.clients, &store.clients(), &stop);
-        member::serve_on(&mut tasks, listeners.metrics, &store.figures(), &stop);
-        member::serve_on(&mut tasks, listeners.peers, &peers, &stop);
-        serve_fleet(&mut tasks, listeners.fleet, fleet::router(api), &stop);
+        member::serve_on(&mut tasks, listeners.metrics, &store.figures().into(), &stop);
+        member::serve_on(&mut tasks, listeners.peers, &peers.into(), &stop);
+        serve_fleet(&mut tasks, listeners.fleet, fleet::router(api).into(), &stop);
         store.run(&mut tasks, &pulses, &stop);
         Ok(Supervisor {
             node,
@@ -133,7 +133,7 @@ impl Supervisor {
     }
 }
 
-fn serve_fleet(tasks: &mut JoinSet<()>, listeners: Vec<FleetListener>, units: axum::Router, stop: &Stop) {
+fn serve_fleet(tasks: &mut JoinSet<()>, listeners: Vec<FleetListener>, units: App, stop: &Stop) {
     for listener in listeners {
         match listener {
             FleetListener::Unix(listener) => tasks.spawn(serve(listener, units.clone(), stop.clone())),

@@ -11,6 +11,7 @@ use corten_store::tables::Table;
 use corten_store::{Command, Event, Response, StoreFault, member, meta};
 use openraft::ServerState;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -141,12 +142,14 @@ impl Inner {
         let (answer, answered) = oneshot::channel();
         let proposal = Proposal::new(command, deadline, answer)?;
         let stopped = || ProposeError::Stopped("it is shutting down".to_owned());
-        if tokio::time::timeout_at(deadline, self.proposals.send(proposal))
-            .await
-            .map_err(|_| ProposeError::Timeout)?
-            .is_err()
-        {
-            return Err(stopped());
+        match self.proposals.try_send(proposal) {
+            Ok(()) => {}
+            Err(TrySendError::Closed(_)) => return Err(stopped()),
+            // Only who must wait for a place pays for a timer.
+            Err(TrySendError::Full(proposal)) => {
+                let placed = tokio::time::timeout_at(deadline, self.proposals.send(proposal)).await;
+                placed.map_err(|_| ProposeError::Timeout)?.map_err(|_| stopped())?;
+            }
         }
         answered.await.unwrap_or_else(|_| Err(stopped()))
     }

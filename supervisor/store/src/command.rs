@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::meta::Meta;
 use crate::tables::{StoreFault, Write};
 use crate::{alarm, auth, fleet, keys, kv, member, meta, v2auth};
 
@@ -89,67 +90,113 @@ pub struct Outcome {
     pub etcd_index: u64,
 }
 
-/// Applies `command`, the log's entry `at`, within the transaction `tx`.
-///
-/// Deterministic: equal tables and equal commands give equal tables and outcomes.
+/// Commands applied one after the other within one transaction, whose counters are at hand until [`Batch::end`].
+pub struct Batch {
+    meta: Meta,
+    stored: Meta,
+}
+
+/// Applies one command as a whole [`Batch`].
 ///
 /// # Errors
-/// When the storage fails; the caller then abandons the transaction. What a client did wrong is a [`Response`].
-pub fn apply(tx: &mut impl Write, _at: LogIndex, command: &Command) -> Result<Outcome, StoreFault> {
-    let mut meta = meta::read(tx)?;
-    let before = meta.clone();
-    let mut events = Vec::new();
-    let response = match command {
-        Command::Keys(write) => {
-            let (answer, notice) = keys::write::apply(tx, &mut meta, write)?;
-            events.extend(notice.map(Event::Key));
-            Response::Keys(answer)
-        }
-        Command::ExpireKeys { now_ms } => {
-            let notices = keys::expiry::expire(tx, &mut meta, *now_ms)?;
-            let count = notices.len() as u64;
-            events.extend(notices.into_iter().map(Event::Key));
-            Response::Expired(count)
-        }
-        Command::Fleet(change) => {
-            let (answer, changes) = fleet::apply(tx, change)?;
-            events.extend(changes.into_iter().map(Event::Fleet));
-            Response::Fleet(answer)
-        }
-        Command::Member(attributes) => {
-            if member::publish(tx, &mut meta, attributes)? {
-                events.push(Event::Member(attributes.id));
-            }
-            Response::Recorded
-        }
-        Command::RemoveMember(id) => {
-            if member::remove(tx, &mut meta, *id)? {
-                events.push(Event::Member(*id));
-            }
-            Response::Recorded
-        }
-        Command::Version(version) => {
-            member::decide_version(tx, &mut meta, version)?;
-            Response::Recorded
-        }
-        Command::History(events) => {
-            keys::history::resize(tx, &mut meta, *events)?;
-            Response::Recorded
-        }
-        Command::Kv(change) => Response::Kv(change_kv(tx, &auth::Caller::Nobody, change, &mut events)?),
-        Command::KvAs(caller, change) => Response::Kv(change_kv(tx, caller, change, &mut events)?),
-        Command::Auth(caller, change) => Response::Auth(auth::apply(tx, caller, change)?),
-        Command::Alarm(change) => Response::Alarm(alarm::apply(tx, *change)?),
-        Command::V2Auth(change) => Response::V2Auth(v2auth::apply(tx, &mut meta, change)?),
-    };
-    if meta != before {
-        meta::write(tx, &meta)?;
+/// See [`Batch::apply`].
+pub fn apply(tx: &mut impl Write, at: LogIndex, command: &Command) -> Result<Outcome, StoreFault> {
+    let mut batch = Batch::begin(tx)?;
+    let outcome = batch.apply(tx, at, command)?;
+    batch.end(tx)?;
+    Ok(outcome)
+}
+
+impl Batch {
+    /// Reads the counters.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn begin(tx: &impl Write) -> Result<Batch, StoreFault> {
+        let meta = meta::read(tx)?;
+        let stored = meta.clone();
+        Ok(Batch { meta, stored })
     }
-    Ok(Outcome {
-        response,
-        events,
-        etcd_index: meta.etcd_index,
-    })
+
+    /// Writes the counters.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn end(self, tx: &mut impl Write) -> Result<(), StoreFault> {
+        if self.meta == self.stored {
+            return Ok(());
+        }
+        meta::write(tx, &self.meta)
+    }
+
+    /// The v2 store's index.
+    pub fn etcd_index(&self) -> u64 {
+        self.meta.etcd_index
+    }
+
+    /// Applies `command`, the log's entry `at`, within the transaction `tx`.
+    ///
+    /// Deterministic: equal tables and equal commands give equal tables and outcomes.
+    ///
+    /// # Errors
+    /// When the storage fails; the caller then abandons the transaction. What a client did wrong is a [`Response`].
+    pub fn apply(
+        &mut self,
+        tx: &mut impl Write,
+        _at: LogIndex,
+        command: &Command,
+    ) -> Result<Outcome, StoreFault> {
+        let meta = &mut self.meta;
+        let mut events = Vec::new();
+        let response = match command {
+            Command::Keys(write) => {
+                let (answer, notice) = keys::write::apply(tx, meta, write)?;
+                events.extend(notice.map(Event::Key));
+                Response::Keys(answer)
+            }
+            Command::ExpireKeys { now_ms } => {
+                let notices = keys::expiry::expire(tx, meta, *now_ms)?;
+                let count = notices.len() as u64;
+                events.extend(notices.into_iter().map(Event::Key));
+                Response::Expired(count)
+            }
+            Command::Fleet(change) => {
+                let (answer, changes) = fleet::apply(tx, change)?;
+                events.extend(changes.into_iter().map(Event::Fleet));
+                Response::Fleet(answer)
+            }
+            Command::Member(attributes) => {
+                if member::publish(tx, meta, attributes)? {
+                    events.push(Event::Member(attributes.id));
+                }
+                Response::Recorded
+            }
+            Command::RemoveMember(id) => {
+                if member::remove(tx, meta, *id)? {
+                    events.push(Event::Member(*id));
+                }
+                Response::Recorded
+            }
+            Command::Version(version) => {
+                member::decide_version(tx, meta, version)?;
+                Response::Recorded
+            }
+            Command::History(events) => {
+                keys::history::resize(tx, meta, *events)?;
+                Response::Recorded
+            }
+            Command::Kv(change) => Response::Kv(change_kv(tx, &auth::Caller::Nobody, change, &mut events)?),
+            Command::KvAs(caller, change) => Response::Kv(change_kv(tx, caller, change, &mut events)?),
+            Command::Auth(caller, change) => Response::Auth(auth::apply(tx, caller, change)?),
+            Command::Alarm(change) => Response::Alarm(alarm::apply(tx, *change)?),
+            Command::V2Auth(change) => Response::V2Auth(v2auth::apply(tx, meta, change)?),
+        };
+        Ok(Outcome {
+            response,
+            events,
+            etcd_index: meta.etcd_index,
+        })
+    }
 }
 
 /// Applies a change of the v3 data, if its caller may make it and no alarm forbids it.

@@ -26,5 +26,5 @@ pub mod tables;
 pub mod v2auth;
 pub mod voters;
 
-pub use command::{Command, Event, LogIndex, Outcome, Response, apply};
+pub use command::{Batch, Command, Event, LogIndex, Outcome, Response, apply};
 pub use tables::StoreFault;

@@ -11,6 +11,9 @@ const ETCD_INDEX: HeaderName = HeaderName::from_static("x-etcd-index");
 const RAFT_INDEX: HeaderName = HeaderName::from_static("x-raft-index");
 const RAFT_TERM: HeaderName = HeaderName::from_static("x-raft-term");
 
+/// How many headers most answers have: room for them is made once.
+const HEADERS: usize = 8;
+
 /// Where in the log an answer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct At {
@@ -117,6 +120,7 @@ pub fn method_not_allowed(allowed: &'static str) -> Response<Body> {
 fn with_type(status: StatusCode, body: Body, content_type: &'static str) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
+    response.headers_mut().reserve(HEADERS);
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -18,20 +18,26 @@ use super::{Face, answer};
 /// The longest form a client may send; Go's limit.
 const BODY_LIMIT: usize = 10 << 20;
 
-/// Serves one request; `path` is what follows `/v2/keys` in the request line.
-pub async fn serve(face: &Face, request: Request<Body>, path: &str) -> Response<Body> {
+/// Where the keys are.
+pub const PREFIX: &str = "/v2/keys";
+
+/// Serves and counts one request for what is at [`PREFIX`] or below.
+pub async fn serve(face: &Face, request: Request<Body>) -> Response<Body> {
+    let counting = face.metrics.key_asked(request.method());
     let allowed = ["HEAD", "GET", "PUT", "POST", "DELETE"];
-    if !allowed.contains(&request.method().as_str()) {
-        return answer::method_not_allowed("HEAD,GET,PUT,POST,DELETE");
-    }
-    match understood(face, request, path).await {
-        Ok(response) => response,
-        Err(error) => answer::keys_error(face.cluster_id(), &error),
-    }
+    let response = if allowed.contains(&request.method().as_str()) {
+        let answered = understood(face, request).await;
+        answered.unwrap_or_else(|error| answer::keys_error(face.cluster_id(), &error))
+    } else {
+        answer::method_not_allowed("HEAD,GET,PUT,POST,DELETE")
+    };
+    counting.answered(&response);
+    response
 }
 
-async fn understood(face: &Face, request: Request<Body>, path: &str) -> Result<Response<Body>, keys::Error> {
+async fn understood(face: &Face, request: Request<Body>) -> Result<Response<Body>, keys::Error> {
     let (head, body) = request.into_parts();
+    let path = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
     let body = form_body(&head.method, &head.headers, body).await?;
     let pairs = form::pairs(head.uri.query().unwrap_or("").as_bytes(), &body)?;
     let path = form::unescape_path(path)?;
@@ -55,6 +61,9 @@ async fn understood(face: &Face, request: Request<Body>, path: &str) -> Result<R
 /// Whether the sender may do this, where users matter. A key is looked up clean, so it is checked clean; the slash at its
 /// end stays, as in etcd, to whose patterns `/a/` is not `/a`.
 async fn may(face: &Face, head: &Parts, path: &str, pairs: &[(String, String)]) -> Result<bool, StoreFault> {
+    if !credentials::matter(face)? {
+        return Ok(true);
+    }
     let mut key = keys::path::clean(path);
     if path.is_empty() {
         key.clear();

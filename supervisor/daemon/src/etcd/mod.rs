@@ -24,12 +24,14 @@ use axum::extract::State;
 use axum::http::{Method, Request, Response};
 use corten_raft::Node;
 use corten_store::keys::stats::ServingStats;
+use hyper::body::Incoming;
 
 use auth::credentials::Passwords;
 use hub::Hub;
 use prost_reflect::DescriptorError;
 use v3::V3;
 
+use crate::http::{Answering, App, First};
 use crate::metrics::{Metrics, Source};
 
 /// What the face needs to answer.
@@ -121,19 +123,20 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Both versions as a router.
+/// Both versions; a v2 key ahead of all others.
 ///
 /// # Errors
 /// When the descriptions of the v3 messages do not decode.
-pub fn router(face: Face, v3: &V3) -> Result<Router, DescriptorError> {
+pub fn app(face: &Face, v3: &V3) -> Result<App, DescriptorError> {
+    let face = Arc::new(face.clone());
     let services = face.metrics.around_grpc(v3::router(v3));
     let gateway = v3::gateway::Gateway::new(services.clone(), v3.message_bytes())?;
-    let keys = face.metrics.clone();
-    let rest = keys.around_keys(Router::new().fallback(serve).with_state(face));
-    Ok(rest.merge(services).merge(v3::gateway::router(gateway)))
+    let rest = Router::new().fallback(serve).with_state(Arc::clone(&face));
+    let routes = rest.merge(services).merge(v3::gateway::router(gateway));
+    Ok(App::new(routes, face))
 }
 
-async fn serve(State(face): State<Face>, request: Request<Body>) -> Response<Body> {
+async fn serve(State(face): State<Arc<Face>>, request: Request<Body>) -> Response<Body> {
     if let Some(response) = v3::unknown_service(&request) {
         return response;
     }
@@ -142,22 +145,42 @@ async fn serve(State(face): State<Face>, request: Request<Body>) -> Response<Bod
     response
 }
 
+/// What follows `prefix`, if `path` is that or something below it.
+fn below<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(prefix)?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+fn is_for_a_key<B>(request: &Request<B>) -> bool {
+    below(request.uri().path(), keys::PREFIX).is_some() && request.method() != Method::OPTIONS
+}
+
+impl First for Face {
+    fn takes(&self, request: &Request<Incoming>) -> bool {
+        is_for_a_key(request)
+    }
+
+    fn answer(self: Arc<Self>, request: Request<Body>) -> Answering {
+        Box::pin(async move {
+            let mut response = keys::serve(&self, request).await;
+            answer::let_browsers_in(response.headers_mut());
+            Ok(response)
+        })
+    }
+}
+
 async fn dispatch(face: &Face, request: Request<Body>) -> Response<Body> {
     if request.method() == Method::OPTIONS {
         return Response::new(Body::empty());
     }
-    let path = request.uri().path().to_owned();
-    let below = |prefix: &str| {
-        let rest = path.strip_prefix(prefix)?;
-        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
-    };
-    if let Some(key) = below("/v2/keys") {
-        return keys::serve(face, request, key).await;
+    if is_for_a_key(&request) {
+        return keys::serve(face, request).await;
     }
-    if let Some(id) = below("/v2/members") {
+    let path = request.uri().path().to_owned();
+    if let Some(id) = below(&path, "/v2/members") {
         return members::serve(face, request, id).await;
     }
-    if let Some(item) = below("/v2/auth") {
+    if let Some(item) = below(&path, "/v2/auth") {
         return auth::serve(face, request, item).await;
     }
     plain(face, request.method(), &path).await

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware::{self, Next};
 
+use crate::http::App;
 use crate::settings::Alone;
 
 struct Rules {
@@ -16,8 +16,8 @@ struct Rules {
     hosts: Vec<String>,
 }
 
-/// Puts the rules before `routes`; host names matter only where TLS does not show who is asked.
-pub fn guarded(routes: Router, settings: &Alone, tls: bool) -> Router {
+/// Puts the rules before `app`; host names matter only where TLS does not show who is asked.
+pub fn guarded(app: App, settings: &Alone, tls: bool) -> App {
     let all = |list: &[String]| list.is_empty() || list.iter().any(|entry| entry == "*");
     let hosts = if tls || all(&settings.host_whitelist) {
         Vec::new()
@@ -30,12 +30,10 @@ pub fn guarded(routes: Router, settings: &Alone, tls: bool) -> Router {
         settings.cors.clone()
     };
     if hosts.is_empty() && origins.is_empty() {
-        return routes;
+        return app;
     }
-    routes.layer(middleware::from_fn_with_state(
-        Arc::new(Rules { origins, hosts }),
-        check,
-    ))
+    let rules = middleware::from_fn_with_state(Arc::new(Rules { origins, hosts }), check);
+    app.within(|routes| routes.layer(rules))
 }
 
 async fn check(State(rules): State<Arc<Rules>>, request: Request, next: Next) -> Response<Body> {

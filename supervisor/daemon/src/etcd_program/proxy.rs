@@ -122,7 +122,7 @@ impl Running {
             member::serve_on(
                 &mut tasks,
                 sockets,
-                &browsers::guarded(routes, settings, tls),
+                &browsers::guarded(routes.into(), settings, tls),
                 &stop,
             );
         }

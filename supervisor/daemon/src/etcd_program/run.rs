@@ -34,8 +34,8 @@ impl Store {
         let (stopper, stop) = stop::channel();
         let mut tasks = JoinSet::new();
         let node = member.node.clone();
-        member::serve_on(&mut tasks, listeners.metrics, &member.figures(), &stop);
-        member::serve_on(&mut tasks, listeners.peers, &member.peers(), &stop);
+        member::serve_on(&mut tasks, listeners.metrics, &member.figures().into(), &stop);
+        member::serve_on(&mut tasks, listeners.peers, &member.peers().into(), &stop);
         let (secure, plain): (Vec<Socket>, Vec<Socket>) =
             listeners.clients.into_iter().partition(Socket::is_tls);
         for (sockets, tls) in [(secure, true), (plain, false)] {

@@ -5,5 +5,5 @@ mod serve;
 mod socket;
 
 pub use listen::{FleetListener, ListenError, bind_tcp, bind_unix, passed_by_systemd};
-pub use serve::serve;
+pub use serve::{Answering, App, First, serve};
 pub use socket::Socket;

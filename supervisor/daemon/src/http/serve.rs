@@ -1,15 +1,22 @@
 //! The accept loop: one task per connection, HTTP/1.1 and HTTP/2 (without TLS: by prior knowledge) on the same socket,
 //! header names as Go writes them (`X-Etcd-Index`), an orderly end.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
 use axum::serve::Listener;
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::task::JoinSet;
+use tower::ServiceExt;
 
 use crate::stop::Stop;
 
@@ -26,8 +33,58 @@ const PONG: Duration = Duration::from_secs(20);
 /// What answers are given once the supervisor stops.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// An answer on its way.
+pub type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// Answers some requests ahead of the routes, whose layers cost as much as a small read or write itself.
+pub trait First: Send + Sync {
+    /// Whether it answers this one.
+    fn takes(&self, request: &Request<Incoming>) -> bool;
+    /// The answer.
+    fn answer(self: Arc<Self>, request: Request<Body>) -> Answering;
+}
+
+/// What a listener serves: routes, and perhaps somebody ahead of them. Clones are handles to the same.
+#[derive(Clone)]
+pub struct App {
+    routes: Router,
+    first: Option<Arc<dyn First>>,
+}
+
+impl From<Router> for App {
+    fn from(routes: Router) -> App {
+        App { routes, first: None }
+    }
+}
+
+impl App {
+    /// Routes that can answer everything, with `first` ahead of them.
+    pub fn new(routes: Router, first: Arc<dyn First>) -> App {
+        let first = Some(first);
+        App { routes, first }
+    }
+
+    /// The same routes within a layer, and nobody ahead of that.
+    pub fn within(self, layer: impl FnOnce(Router) -> Router) -> App {
+        layer(self.routes).into()
+    }
+}
+
+impl Service<Request<Incoming>> for App {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        match &self.first {
+            Some(first) if first.takes(&request) => Arc::clone(first).answer(request.map(Body::new)),
+            _ => Box::pin(self.routes.clone().oneshot(request.map(Body::new))),
+        }
+    }
+}
+
 /// Serves `app` until `stop`; requests under way then have a second to end.
-pub async fn serve<L>(mut listener: L, app: Router, mut stop: Stop)
+pub async fn serve<L>(mut listener: L, app: App, mut stop: Stop)
 where
     L: Listener,
 {
@@ -48,7 +105,7 @@ where
     }
 }
 
-async fn connection<S>(stream: S, app: Router, mut stop: Stop)
+async fn connection<S>(stream: S, app: App, mut stop: Stop)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -73,7 +130,7 @@ where
         .max_concurrent_streams(CALLS)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
-    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    let serving = builder.serve_connection(TokioIo::new(stream), app);
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,

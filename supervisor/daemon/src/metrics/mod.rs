@@ -25,7 +25,7 @@ use prometheus::{
 use crate::{etcd, metrics};
 use live::Live;
 use now::Now;
-use requests::Requests;
+use requests::{KeyAsked, Requests};
 
 /// How the text calls itself.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -91,9 +91,9 @@ impl Metrics {
         requests::around_grpc(routes, self)
     }
 
-    /// Counts what passes through v2's keys.
-    pub fn around_keys(&self, routes: Router) -> Router {
-        requests::around_keys(routes, self)
+    /// Counts a request for a v2 key, which begins now.
+    pub fn key_asked(&self, method: &Method) -> KeyAsked<'_> {
+        KeyAsked::begin(&self.0.requests, method)
     }
 
     /// The text.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use corten_etcd_api::DESCRIPTORS;
@@ -24,14 +24,14 @@ use super::{Made, Maker, Metrics, figures};
 /// Counted around the services and the keys.
 pub(super) struct Requests {
     /// By path.
-    methods: BTreeMap<String, Arc<Method>>,
+    methods: BTreeMap<String, Arc<Rpc>>,
     received: IntCounterVec,
     failed: IntCounterVec,
     successful: HistogramVec,
 }
 
 /// One gRPC method.
-struct Method {
+struct Rpc {
     /// grpc_type, grpc_service, grpc_method.
     labels: [String; 3],
     streams: bool,
@@ -59,7 +59,7 @@ impl Requests {
             .flat_map(|service| service.methods().collect::<Vec<_>>())
             .map(|method| {
                 let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-                (path, Arc::new(Method::new(&method, &started, &handled)))
+                (path, Arc::new(Rpc::new(&method, &started, &handled)))
             });
         Ok(Requests {
             methods: methods.collect(),
@@ -84,8 +84,8 @@ impl Requests {
     }
 }
 
-impl Method {
-    fn new(method: &MethodDescriptor, started: &IntCounterVec, handled: &IntCounterVec) -> Method {
+impl Rpc {
+    fn new(method: &MethodDescriptor, started: &IntCounterVec, handled: &IntCounterVec) -> Rpc {
         let kind = match (method.is_client_streaming(), method.is_server_streaming()) {
             (false, false) => "unary",
             (true, false) => "client_stream",
@@ -95,7 +95,7 @@ impl Method {
         let service = method.parent_service().full_name().to_owned();
         let labels = [kind.to_owned(), service, method.name().to_owned()];
         let [kind, service, name] = labels.each_ref().map(String::as_str);
-        Method {
+        Rpc {
             streams: method.is_server_streaming(),
             started: started.with_label_values(&[kind, service, name]),
             ok: handled.with_label_values(&[kind, service, name, "OK"]),
@@ -117,7 +117,7 @@ impl Method {
 
 /// A call under way; one that is given up by its client counts as cancelled.
 struct Call {
-    method: Arc<Method>,
+    method: Arc<Rpc>,
     code: Option<Code>,
 }
 
@@ -165,36 +165,45 @@ async fn grpc(State(metrics): State<Metrics>, request: Request, next: Next) -> R
     })
 }
 
-pub(super) fn around_keys(routes: Router, metrics: &Metrics) -> Router {
-    routes.layer(middleware::from_fn_with_state(metrics.clone(), keys))
+/// A request for a v2 key under way.
+pub struct KeyAsked<'r> {
+    requests: &'r Requests,
+    method: &'static str,
+    begun: Instant,
 }
 
-async fn keys(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let is_key = path
-        .strip_prefix("/v2/keys")
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let method = match request.method().as_str() {
-        "GET" => "GET",
-        "PUT" => "PUT",
-        "POST" => "POST",
-        "DELETE" => "DELETE",
-        "HEAD" => "HEAD",
-        _ => "other",
-    };
-    if !is_key {
-        return next.run(request).await;
+impl KeyAsked<'_> {
+    pub(super) fn begin<'r>(requests: &'r Requests, method: &Method) -> KeyAsked<'r> {
+        let method = match method.as_str() {
+            "GET" => "GET",
+            "PUT" => "PUT",
+            "POST" => "POST",
+            "DELETE" => "DELETE",
+            "HEAD" => "HEAD",
+            _ => "other",
+        };
+        requests.received.with_label_values(&[method]).inc();
+        KeyAsked {
+            requests,
+            method,
+            begun: Instant::now(),
+        }
     }
-    let (requests, begun) = (&figures(&metrics).requests, Instant::now());
-    requests.received.with_label_values(&[method]).inc();
-    let answer = next.run(request).await;
-    // A watch, whose body has no end yet, is no question of time.
-    if answer.status().is_success() && answer.body().size_hint().exact().is_some() {
-        let took = begun.elapsed().as_secs_f64();
-        requests.successful.with_label_values(&[method]).observe(took);
-    } else if !answer.status().is_success() {
-        let code = answer.status();
-        requests.failed.with_label_values(&[method, code.as_str()]).inc();
+
+    /// Counts how it went.
+    pub fn answered(self, answer: &Response<Body>) {
+        let KeyAsked {
+            requests,
+            method,
+            begun,
+        } = self;
+        // A watch, whose body has no end yet, is no question of time.
+        if answer.status().is_success() && answer.body().size_hint().exact().is_some() {
+            let took = begun.elapsed().as_secs_f64();
+            requests.successful.with_label_values(&[method]).observe(took);
+        } else if !answer.status().is_success() {
+            let code = answer.status();
+            requests.failed.with_label_values(&[method, code.as_str()]).inc();
+        }
     }
-    answer
 }

@@ -30,7 +30,7 @@ impl Served {
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(
             socket,
-            Router::new().route("/", route(async || "in")),
+            Router::new().route("/", route(async || "in")).into(),
             stop,
         ));
         Served { port, stopper, tasks }

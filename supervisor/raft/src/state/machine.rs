@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use corten_store::{StoreFault, apply};
+use corten_store::{Batch, StoreFault};
 use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot};
 use tokio::sync::{broadcast, watch};
@@ -77,6 +77,7 @@ fn apply_all(tx: &mut WriteTx<'_>, entries: &[Entry]) -> Result<Done, StoreFault
         reset: false,
     };
     let mut members = None;
+    let mut applying = Batch::begin(tx)?;
     for entry in entries {
         let index = entry.log_id.index;
         let mut answers = Vec::new();
@@ -89,7 +90,7 @@ fn apply_all(tx: &mut WriteTx<'_>, entries: &[Entry]) -> Result<Done, StoreFault
                 let unreadable =
                     |e| StoreFault::Backend(format!("entry {index} is not of this version: {e}"));
                 for command in commands.commands().map_err(unreadable)? {
-                    let outcome = apply(tx, index, &command)?;
+                    let outcome = applying.apply(tx, index, &command)?;
                     batch.events.extend(outcome.events);
                     answers.push(Reply {
                         response: outcome.response,
@@ -102,7 +103,8 @@ fn apply_all(tx: &mut WriteTx<'_>, entries: &[Entry]) -> Result<Done, StoreFault
     }
     let last = entries.last().map(|entry| entry.log_id);
     put_standing(tx, last, members.as_ref())?;
-    batch.etcd_index = corten_store::meta::etcd_index(tx)?;
+    batch.etcd_index = applying.etcd_index();
+    applying.end(tx)?;
     batch.raft_index = last.map_or(0, |last| last.index);
     Ok(Done { replies, batch })
 }

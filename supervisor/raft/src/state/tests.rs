@@ -81,7 +81,8 @@ fn fleet_command() -> impl Strategy<Value = fleet::Command> {
             machine: FleetMachine {
                 id,
                 primary_ip: "10.0.0.1".to_owned(),
-                metadata: Default::default()
+                metadata: Default::default(),
+                found: Default::default(),
             },
             session
         }),

@@ -104,12 +104,20 @@ impl Passwords {
     }
 }
 
+/// Whether it matters who sends.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn matter(face: &Face) -> Result<bool, StoreFault> {
+    face.node.read(|tx| v2auth::is_enabled(tx))
+}
+
 /// Whether the sender may change users and members: with auth on, only who has the role root.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub async fn is_root(face: &Face, headers: &HeaderMap) -> Result<bool, StoreFault> {
-    if !face.node.read(|tx| v2auth::is_enabled(tx))? {
+    if !matter(face)? {
         return Ok(true);
     }
     let user = authenticated(face, headers).await?;
