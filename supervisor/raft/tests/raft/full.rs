@@ -11,11 +11,15 @@ use corten_raft::{Config, Node, ProposeError};
 
 /// Set in the process inside: where the small disk is.
 const SMALL: &str = "CORTEN_RAFT_TEST_SMALL_DISK";
-/// The small disk's size.
-const MIB: u64 = 12;
+/// The disk of a member that is alone: its log and state find it full soon.
+const ALONE_MIB: u64 = 12;
+/// The disk of a leader of three: there is room for a snapshot that it is sent, and for a second state beside the old one.
+const LEADER_MIB: u64 = 48;
+/// How often 20 kB are written while a leader's disk is full: more than is kept of the log for those who lag.
+const WRITES: u64 = 100;
 
-/// Inside: where the small disk is. Outside: runs the test `name` inside, and gives nothing.
-fn small_disk(name: &str) -> Option<PathBuf> {
+/// Inside: where the small disk is. Outside: runs the test `name` inside, with a disk of `mib` MiB, and gives nothing.
+fn small_disk(name: &str, mib: u64) -> Option<PathBuf> {
     if let Some(inside) = std::env::var_os(SMALL) {
         return Some(inside.into());
     }
@@ -26,7 +30,7 @@ fn small_disk(name: &str) -> Option<PathBuf> {
         command.arg("sh").arg(folder.path()).env(SMALL, folder.path());
         command
     };
-    let mount = format!("mount -t tmpfs -o size={MIB}m tmpfs \"$1\"");
+    let mount = format!("mount -t tmpfs -o size={mib}m tmpfs \"$1\"");
     let permitted = spaced(&mount).output().is_ok_and(|done| done.status.success());
     if !permitted {
         eprintln!(
@@ -48,7 +52,7 @@ fn adjust(config: &mut Config) {
 
 /// Inside: the small disk, and a cluster of one member on it that has `/first`. Outside as [`small_disk`].
 async fn node_on_small_disk(name: &str) -> Option<(PathBuf, Cluster)> {
-    let disk = small_disk(name)?;
+    let disk = small_disk(name, ALONE_MIB)?;
     let mut cluster = Cluster::new(1, adjust).await;
     cluster.place(0, disk.join("n0"));
     cluster.start(0).await.unwrap();
@@ -141,5 +145,39 @@ async fn a_snapshot_waits_for_room() {
     })
     .await;
     put_stubbornly(cluster.node(0), "/after", "v").await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_leader_gives_way_and_follows_once_there_is_room() {
+    let name = "a_full_leader_gives_way_and_follows_once_there_is_room";
+    let Some(disk) = small_disk(name, LEADER_MIB) else {
+        return;
+    };
+    let mut cluster = Cluster::new(3, adjust).await;
+    cluster.place(0, disk.join("n0"));
+    for at in 0..3 {
+        cluster.start(at).await.unwrap();
+    }
+    put_stubbornly(cluster.node(1), "/first", "v").await;
+    let leader = cluster.leader().await;
+    let full = cluster.id(0);
+    cluster.node(leader).move_leader(full).await.unwrap();
+
+    let filler = fill(&disk);
+    let text = "x".repeat(20_000);
+    for n in 0..WRITES {
+        put_stubbornly(cluster.node(1), &format!("/k/{n}"), &text).await;
+    }
+    let leader = cluster.node(1).status().leader_id;
+    assert_ne!(leader, full, "another one leads");
+    assert!(value(cluster.node(0), "/first").is_some(), "it reads on");
+
+    std::fs::remove_file(&filler).unwrap();
+    until("it follows again", || {
+        value(cluster.node(0), &format!("/k/{}", WRITES - 1)).is_some()
+    })
+    .await;
+    put_stubbornly(cluster.node(0), "/last", "v").await;
     cluster.stop_all().await;
 }
