@@ -100,6 +100,7 @@ mod tests {
             id: MachineId("m1".to_owned()),
             primary_ip: String::new(),
             metadata: [("role".to_owned(), "db".to_owned())].into(),
+            found: Default::default(),
         };
         let units = [
             candidate("a.service", Launched, Some("m1"), ""),

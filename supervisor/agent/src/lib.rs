@@ -24,18 +24,22 @@
 //!   two never run together on one machine, even where the scheduler has not yet seen what changed.
 //! - All leaving comes first: a machine that returns to the cluster stops what is no longer its own before it takes more.
 //!
+//! - A machine that the cluster may hold for lost ends the units that must not run twice (the table in `fence.rs`).
+//!
 //! The list's order is fleet's: unload, load, reload, stop, start. When one action fails, the shell drops the rest of the
 //! list for that unit, says so, and goes on with the others. Source: contract `fleet.md` section 4, Agent.
 //!
 //! Refuses to do: anything. No D-Bus, no file, no clock.
 
 mod desired;
+mod fence;
 mod observed;
 mod reconcile;
 mod report;
 mod starts;
 
 pub use desired::{Candidate, DesiredUnit, desired};
+pub use fence::{Contact, fence, reconcile_fenced};
 pub use observed::{Observed, OnDisk};
 pub use reconcile::{Action, reconcile};
 pub use report::{LAUNCHED_HOLD_MS, Report, Reported, report};

@@ -13,6 +13,8 @@ use crate::observed::{Observed, OnDisk};
 pub enum Action {
     /// StopUnit, mode `replace`, not awaited. The unit counts as not launched from now on.
     Stop(UnitName),
+    /// KillUnit, SIGKILL to all of the unit's processes: its stop took longer than it may run.
+    Kill(UnitName),
     /// DisableUnitFiles, runtime: removes links, the one made by `Link` too.
     Disable(UnitName),
     /// ResetFailedUnit.
@@ -43,6 +45,7 @@ impl Action {
             Action::DaemonReload => None,
             Action::Write { unit, .. } => Some(unit),
             Action::Stop(unit)
+            | Action::Kill(unit)
             | Action::Disable(unit)
             | Action::ResetFailed(unit)
             | Action::Remove(unit)

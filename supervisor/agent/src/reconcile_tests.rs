@@ -52,6 +52,7 @@ fn see(unit: &str, content: Option<&str>, active: &str, launched: bool) -> (Unit
 fn print(actions: &[Action]) -> String {
     let line = |action: &Action| match action {
         Action::Stop(u) => format!("stop {u}"),
+        Action::Kill(u) => format!("kill {u}"),
         Action::Disable(u) => format!("disable {u}"),
         Action::ResetFailed(u) => format!("reset-failed {u}"),
         Action::Remove(u) => format!("remove {u}"),

@@ -3,7 +3,9 @@
 use std::net::Ipv4Addr;
 
 use corten_spec::machine::{Machine, MachineId};
+use corten_spec::resources::Resources;
 use nix::ifaddrs::getifaddrs;
+use procfs::Current;
 
 use crate::settings::Fleet;
 
@@ -36,7 +38,18 @@ pub fn machine(settings: &Fleet) -> Result<Machine, IdentityError> {
         id: MachineId(id),
         primary_ip: address(settings),
         metadata: settings.metadata.clone(),
+        found: found_resources(),
     })
+}
+
+/// The processors and the memory of this machine, of which the kernel's own share is not taken off.
+fn found_resources() -> Resources {
+    let cpus = procfs::CpuInfo::current().map_or(0, |info| info.num_cores());
+    let memory = procfs::Meminfo::current().map_or(0, |info| info.mem_total);
+    Resources {
+        cpu_percent: 100 * cpus as u64,
+        memory_bytes: memory,
+    }
 }
 
 /// The address this machine is shown with: the configured one, else one of its interfaces', else none.

@@ -3,11 +3,13 @@
 //! The end stops no unit: it stops the loops, then the faces, then the store. The machine's lease runs on; a supervisor
 //! that is back within the TTL resumes, and nothing has moved.
 
+use std::time::Instant;
+
 use corten_raft::Node;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::agent::{Agent, FolderError};
+use crate::agent::{Agent, FolderError, Lease};
 use crate::cluster::heartbeat::{self, Register};
 use crate::cluster::leader::{self, Leading};
 use crate::cluster::membership::{self, Membership};
@@ -64,6 +66,7 @@ impl Supervisor {
         let (stopper, stop) = stop::channel();
         let (able, is_able) = watch::channel(false);
         let (registering, registered) = watch::channel(0);
+        let (hearing, heard) = watch::channel(Instant::now());
         let (register, pulses) = (Register::default(), Pulses::default());
         let units = &settings.fleet.units_directory;
         let agent = Agent::new(
@@ -73,6 +76,7 @@ impl Supervisor {
             machine.clone(),
             able,
             registered.clone(),
+            Lease::new(heard, settings.fleet.agent_ttl),
         )?;
 
         let mut tasks = JoinSet::new();
@@ -92,6 +96,7 @@ impl Supervisor {
             ttl: settings.fleet.agent_ttl,
             able: is_able,
             registered: registering,
+            heard: hearing,
         };
         tasks.spawn(membership::run(
             membership,
@@ -100,7 +105,7 @@ impl Supervisor {
         ));
         tasks.spawn(agent.run(pulses.register("agent"), stop.clone()));
         let api = fleet::Api::new(node.clone(), settings.fleet.token_limit);
-        let peers = store.peers().merge(heartbeat::router(register));
+        let peers = store.peers().merge(heartbeat::router(register, node.clone()));
         member::serve_on(&mut tasks, listeners.clients, &store.clients(), &stop);
         member::serve_on(&mut tasks, listeners.metrics, &store.figures().into(), &stop);
         member::serve_on(&mut tasks, listeners.peers, &peers.into(), &stop);

@@ -148,7 +148,9 @@ impl Inner {
             // Only who must wait for a place pays for a timer.
             Err(TrySendError::Full(proposal)) => {
                 let placed = tokio::time::timeout_at(deadline, self.proposals.send(proposal)).await;
-                placed.map_err(|_| ProposeError::Timeout)?.map_err(|_| stopped())?;
+                placed
+                    .map_err(|_| ProposeError::Timeout)?
+                    .map_err(|_| stopped())?;
             }
         }
         answered.await.unwrap_or_else(|_| Err(stopped()))
@@ -282,6 +284,29 @@ impl Node {
             .as_ref()
             .filter(|leader| leader.is_me)
             .map(|leader| leader.term)
+    }
+
+    /// While this node leads: how long ago a majority surely took it for the leader. Another one cannot have been elected
+    /// before that.
+    pub fn led_ago(&self) -> Option<Duration> {
+        if !self.inner.leads() {
+            return None;
+        }
+        let now = Instant::now();
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow();
+        let followed = |voter: &u64| match *voter == self.inner.identity.member {
+            true => Some(now),
+            false => self.inner.heard.followed(*voter),
+        };
+        let groups = metrics.membership_config.membership().get_joint_config();
+        let since = |voters: &BTreeSet<u64>| {
+            let mut times: Vec<Option<Instant>> = voters.iter().map(followed).collect();
+            times.sort_unstable();
+            times.into_iter().rev().nth(voters.len() / 2).flatten()
+        };
+        let led: Option<Vec<Instant>> = groups.iter().map(since).collect();
+        Some(now - led?.into_iter().min()?)
     }
 
     /// Proposes a command if this node leads in `term`: what a leader has decided must not reach the log by way of the next

@@ -19,14 +19,14 @@ impl Room {
     /// Nothing reserved yet.
     pub fn of(machine: &Machine) -> Room {
         Room {
-            has: Capacity::of(&machine.metadata),
+            has: Capacity::of(machine),
             ..Room::default()
         }
     }
 
     /// The machine has something else now.
     pub fn resize(&mut self, machine: &Machine) {
-        self.has = Capacity::of(&machine.metadata);
+        self.has = Capacity::of(machine);
     }
 
     /// A unit that reserves this came.
@@ -59,7 +59,7 @@ impl Room {
     }
 
     /// What is missing for a unit that reserves this, when those that reserve `leaving` are gone. A machine that does
-    /// not say what it has, has none to reserve.
+    /// not know what it has, has none to reserve.
     pub fn lacks(
         &self,
         reserves: Resources,

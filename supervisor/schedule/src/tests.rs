@@ -43,6 +43,7 @@ fn machine(text: &str) -> Machine {
         id: MachineId(id.to_owned()),
         primary_ip: String::new(),
         metadata,
+        found: Default::default(),
     }
 }
 

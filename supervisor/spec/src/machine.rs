@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::resources::Resources;
+
 /// A machine's id: the content of /etc/machine-id, 32 lower-case hexadecimal digits (machine-id(5)).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -52,6 +54,8 @@ pub struct Machine {
     pub primary_ip: String,
     /// `key=value` pairs that units select machines by.
     pub metadata: BTreeMap<String, String>,
+    /// The processors and the memory it found of itself; 0 where it could not tell. What its metadata says goes before.
+    pub found: Resources,
 }
 
 impl Machine {
@@ -132,6 +136,7 @@ mod tests {
             id: MachineId("0123456789abcdef0123456789abcdef".to_owned()),
             primary_ip: String::new(),
             metadata: pairs(&[("role", "db"), ("disk", "ssd")]),
+            found: Default::default(),
         };
         let need = |wanted: &[(&str, &str)]| {
             let mut required = MetadataRequirements::new();

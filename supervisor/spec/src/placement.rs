@@ -105,6 +105,7 @@ mod tests {
             id: MachineId("a".to_owned()),
             primary_ip: String::new(),
             metadata,
+            found: Default::default(),
         };
         let first = unit("a.service", "", "");
         let second = unit("b.service", "a.service", "");

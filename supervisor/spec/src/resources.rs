@@ -5,12 +5,16 @@
 //! | a unit, `[X-Fleet]` | `CPUReserve=150%`: of one processor, as `CPUQuota=` | `MemoryReserve=512M`, as `MemoryMax=` |
 //! | a machine, metadata | `cpus=4` | `memory=8G` |
 //!
+//! Where its metadata does not say, a machine has what it found of itself when it registered.
+//!
 //! Sizes take K, M, G and T, to the base 1024 (systemd.resource-control(5)).
 
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
+
+use crate::machine::Machine;
 
 /// An amount of both.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Resources {
     /// In percent of one processor.
     pub cpu_percent: u64,
@@ -18,7 +22,7 @@ pub struct Resources {
     pub memory_bytes: u64,
 }
 
-/// What a machine says it has; None where it does not say.
+/// What a machine has; None where that is not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capacity {
     /// In percent of one processor.
@@ -51,12 +55,14 @@ impl Resources {
 }
 
 impl Capacity {
-    /// What a machine with this metadata has. A value that cannot be read is none.
-    pub fn of(metadata: &BTreeMap<String, String>) -> Capacity {
-        let cpus = metadata.get("cpus").and_then(|text| text.parse::<u64>().ok());
+    /// What a machine has. A value of its metadata that cannot be read is none.
+    pub fn of(machine: &Machine) -> Capacity {
+        let found = |amount: u64| (amount > 0).then_some(amount);
+        let said = |key, read: fn(&str) -> Option<u64>| machine.metadata.get(key).map(|text| read(text));
+        let cpus = |text: &str| text.parse::<u64>().ok().map(|cpus| cpus.saturating_mul(100));
         Capacity {
-            cpu_percent: cpus.map(|cpus| cpus.saturating_mul(100)),
-            memory_bytes: metadata.get("memory").and_then(|text| parse_size(text)),
+            cpu_percent: said("cpus", cpus).unwrap_or(found(machine.found.cpu_percent)),
+            memory_bytes: said("memory", parse_size).unwrap_or(found(machine.found.memory_bytes)),
         }
     }
 }
@@ -91,6 +97,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::machine::MachineId;
 
     #[test]
     fn reads_sizes_and_percents_as_systemd_writes_them() {
@@ -116,14 +123,28 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_says_what_it_has_in_its_metadata() {
-        let metadata = [("cpus", "4"), ("memory", "8G")];
-        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let capacity = Capacity::of(&metadata.into());
+    fn what_a_machines_metadata_says_goes_before_what_it_found() {
+        let capacity = |metadata: &[(&str, &str)]| {
+            let found = Resources {
+                cpu_percent: 200,
+                memory_bytes: 0,
+            };
+            let metadata = metadata
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.to_string()));
+            let capacity = Capacity::of(&Machine {
+                id: MachineId("a".to_owned()),
+                primary_ip: String::new(),
+                metadata: metadata.collect(),
+                found,
+            });
+            (capacity.cpu_percent, capacity.memory_bytes)
+        };
         assert_eq!(
-            (capacity.cpu_percent, capacity.memory_bytes),
+            capacity(&[("cpus", "4"), ("memory", "8G")]),
             (Some(400), Some(8 << 30))
         );
-        assert_eq!(Capacity::of(&BTreeMap::new()), Capacity::default());
+        assert_eq!(capacity(&[]), (Some(200), None));
+        assert_eq!(capacity(&[("cpus", "many")]), (None, None));
     }
 }

@@ -11,6 +11,7 @@
 //! | `SpreadOver` | of the values of this metadata key, the one with the fewest instances of its template (not in fleet) |
 //! | `Priority` | before units with a smaller number, which give way where room is short; 0 if not said (not in fleet) |
 //! | `CPUReserve`, `MemoryReserve` | a machine that has so much not reserved by others ([`crate::resources`]; not in fleet) |
+//! | `OnPartition` | `stop`: a machine that is cut off ends it before another one starts it; `keep`, if not said (not in fleet) |
 //!
 //! Legacy spellings: `X-ConditionMachineID`, `X-ConditionMachineBootID`, `X-ConditionMachineOf`,
 //! `X-ConditionMachineMetadata`, `X-Conflicts`. Source: contract `fleet.md` section 3.
@@ -26,7 +27,7 @@ use crate::unit_parse::UnitFileError;
 /// The section's name.
 pub const SECTION: &str = "X-Fleet";
 
-const KNOWN_KEYS: [&str; 15] = [
+const KNOWN_KEYS: [&str; 16] = [
     "MachineID",
     "MachineOf",
     "MachineMetadata",
@@ -37,6 +38,7 @@ const KNOWN_KEYS: [&str; 15] = [
     "MemoryReserve",
     "SpreadOver",
     "Priority",
+    "OnPartition",
     "X-ConditionMachineID",
     "X-ConditionMachineBootID",
     "X-ConditionMachineOf",
@@ -66,6 +68,8 @@ pub struct Requirements {
     pub priority: i32,
     /// What it reserves for itself.
     pub reserves: Resources,
+    /// Never twice at once: a machine that the cluster may hold for lost stops it.
+    pub fenced: bool,
 }
 
 /// Why a unit's options do not go together; the texts are fleet's.
@@ -169,11 +173,20 @@ pub fn validate(file: &UnitFile) -> Result<(), OptionsError> {
         "a percentage of one processor such as 50%",
         parse_percent,
     )?;
-    readable(file, "MemoryReserve", "a size such as 512M", parse_size)
+    readable(file, "MemoryReserve", "a size such as 512M", parse_size)?;
+    readable(file, "OnPartition", "stop or keep", parse_on_partition)
 }
 
 fn parse_priority(text: &str) -> Option<i32> {
     text.trim().parse().ok()
+}
+
+fn parse_on_partition(text: &str) -> Option<bool> {
+    match text.trim() {
+        "stop" => Some(true),
+        "keep" => Some(false),
+        _ => None,
+    }
 }
 
 fn readable<T>(
@@ -243,6 +256,7 @@ fn read(file: &UnitFile, expand: &dyn Fn(&str) -> String) -> Requirements {
             cpu_percent: last(file, "CPUReserve", parse_percent),
             memory_bytes: last(file, "MemoryReserve", parse_size),
         },
+        fenced: last(file, "OnPartition", parse_on_partition),
     }
 }
 
@@ -420,6 +434,12 @@ mod tests {
         assert_eq!(
             validate(&file("CPUReserve=1")).unwrap_err().to_string(),
             "invalid value for CPUReserve: \"1\", expected a percentage of one processor such as 50%"
+        );
+        assert!(of("a.service", "OnPartition=stop").fenced);
+        assert!(!of("a.service", "OnPartition=stop\nOnPartition=keep").fenced);
+        assert_eq!(
+            validate(&file("OnPartition=yes")).unwrap_err().to_string(),
+            "invalid value for OnPartition: \"yes\", expected stop or keep"
         );
     }
 

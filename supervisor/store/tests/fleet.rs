@@ -26,6 +26,7 @@ fn join(n: u8, session: u64) -> Command {
             id: id(n),
             primary_ip: format!("10.0.0.{n}"),
             metadata,
+            found: Default::default(),
         },
         session,
     }

@@ -195,6 +195,7 @@ fn machine(rng: &mut Rng, number: usize) -> Machine {
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value))
             .collect(),
+        found: Default::default(),
     }
 }
 

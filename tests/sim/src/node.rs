@@ -8,8 +8,11 @@
 //! | session, what is in flight, what was reported | yes | yes |
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use corten_agent::{Action, Candidate, Observed, OnDisk, Reported, desired, reconcile, report};
+use corten_agent::{
+    Action, Candidate, Contact, Observed, OnDisk, Reported, desired, fence, reconcile_fenced, report,
+};
 use corten_spec::machine::Machine;
 use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
@@ -18,6 +21,7 @@ use corten_store::fleet::{self, Command};
 use corten_store::memory::Memory;
 
 use crate::commit;
+use crate::leader::TTL_MS;
 use crate::rng::Rng;
 use crate::systemd::{Job, Systemd};
 
@@ -47,6 +51,8 @@ pub enum Effect {
 struct Flight {
     ticket: u64,
     until_ms: u64,
+    /// For a join, when it was sent.
+    joined_ms: Option<u64>,
 }
 
 /// The machine.
@@ -72,6 +78,12 @@ pub struct Node {
     pub applied: usize,
     /// The last moment it was without power, supervisor or link.
     pub last_unwell_ms: u64,
+    /// When it sent the last heartbeat or join that was heard, in this life of its supervisor.
+    pub heard_ms: Option<u64>,
+    /// When this life began.
+    pub since_ms: u64,
+    /// When it looks at that again.
+    fence_wake_ms: u64,
     reported: Reported,
     flight: Option<Flight>,
     /// The store has our last proposal here; the replica must get there before the next.
@@ -93,6 +105,9 @@ impl Node {
             replica: Memory::new(),
             applied: 0,
             last_unwell_ms: 0,
+            heard_ms: None,
+            since_ms: 0,
+            fence_wake_ms: 0,
             reported: Reported::default(),
             flight: None,
             acknowledged: 0,
@@ -116,16 +131,17 @@ impl Node {
     }
 
     /// Power on, supervisor started.
-    pub fn boot(&mut self) {
+    pub fn boot(&mut self, now_ms: u64) {
         self.powered = true;
         self.systemd = Systemd::default();
         self.disk.clear();
-        self.start_supervisor();
+        self.start_supervisor(now_ms);
     }
 
     /// A new supervisor on a machine that is on.
-    pub fn start_supervisor(&mut self) {
+    pub fn start_supervisor(&mut self, now_ms: u64) {
         self.supervised = true;
+        (self.heard_ms, self.since_ms, self.fence_wake_ms) = (None, now_ms, 0);
         self.life += 1;
         self.reported = Reported::default();
         self.flight = None;
@@ -135,8 +151,9 @@ impl Node {
     /// The leader has answered.
     pub fn acknowledge(&mut self, ticket: u64, at: usize) {
         if self.flight.is_some_and(|flight| flight.ticket == ticket) {
-            self.flight = None;
             self.acknowledged = at;
+            let joined = self.flight.take().and_then(|flight| flight.joined_ms);
+            self.heard_ms = self.heard_ms.max(joined);
         }
     }
 
@@ -153,9 +170,14 @@ impl Node {
         // Assignments of an earlier life may be old: only after this life's join is in the replica is it known to be
         // as new as that.
         let ours = record.filter(|record| record.session == self.session());
-        if let Some(record) = &ours {
-            self.act(&record.machine, rng, &mut effects)?;
+        let silence = now_ms - self.heard_ms.unwrap_or(self.since_ms);
+        let (contact, left) = Contact::after(Duration::from_millis(silence), Duration::from_millis(TTL_MS));
+        if let Some(left) = left.filter(|_| self.fence_wake_ms <= now_ms) {
+            self.fence_wake_ms = now_ms + left.as_millis() as u64;
+            effects.push(Effect::Wake(self.fence_wake_ms));
         }
+        let machine = ours.as_ref().map(|record| &record.machine);
+        self.act(machine, contact, rng, &mut effects)?;
         if self.applied >= self.acknowledged && self.flight.is_none_or(|flight| flight.until_ms <= now_ms) {
             match ours {
                 Some(record) if record.present => self.report(now_ms, &mut effects),
@@ -165,9 +187,23 @@ impl Node {
         Ok(effects)
     }
 
-    fn act(&mut self, machine: &Machine, rng: &mut Rng, effects: &mut Vec<Effect>) -> Result<(), String> {
-        let units: Vec<Candidate> = commit::units(&self.replica).into_iter().map(candidate).collect();
-        for action in reconcile(&desired(machine, &units), &self.observed()) {
+    /// `machine` is this one, once the replica is known to be current.
+    fn act(
+        &mut self,
+        machine: Option<&Machine>,
+        contact: Contact,
+        rng: &mut Rng,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), String> {
+        let observed = self.observed();
+        let actions = match machine {
+            None => fence(&observed, contact),
+            Some(machine) => {
+                let units: Vec<Candidate> = commit::units(&self.replica).into_iter().map(candidate).collect();
+                reconcile_fenced(&desired(machine, &units), &observed, contact)
+            }
+        };
+        for action in actions {
             effects.push(Effect::Note(print(&action)));
             effects.extend(self.perform(action, rng)?.map(Effect::Job));
         }
@@ -183,6 +219,7 @@ impl Node {
                     .entry(unit)
                     .and_modify(|on_disk| on_disk.launched = false);
             }
+            Action::Kill(unit) => job = self.systemd.kill(&unit),
             Action::Start(unit) => {
                 job = self.systemd.start(&unit, rng)?;
                 self.disk
@@ -257,9 +294,11 @@ impl Node {
     fn propose(&mut self, command: Command, now_ms: u64, effects: &mut Vec<Effect>) {
         self.tickets += 1;
         let until_ms = now_ms + PROPOSAL_TIMEOUT_MS;
+        let joins = matches!(command, Command::Join { .. });
         self.flight = Some(Flight {
             ticket: self.tickets,
             until_ms,
+            joined_ms: joins.then_some(now_ms),
         });
         effects.push(Effect::Propose {
             ticket: self.tickets,
@@ -283,6 +322,7 @@ pub fn candidate(record: fleet::UnitRecord) -> Candidate {
 fn print(action: &Action) -> String {
     match action {
         Action::Stop(unit) => format!("stop {unit}"),
+        Action::Kill(unit) => format!("kill {unit}"),
         Action::Disable(unit) => format!("disable {unit}"),
         Action::ResetFailed(unit) => format!("reset-failed {unit}"),
         Action::Remove(unit) => format!("remove {unit}"),

@@ -61,11 +61,11 @@ pub struct Scenario {
 const ZONES: [&str; 2] = ["a", "b"];
 
 /// Options units are made with; `@i` stands for any machine's id.
-const OPTIONS: [&str; 18] = [
+const OPTIONS: [&str; 20] = [
     "",
     "",
-    "",
-    "",
+    "CPUReserve=60%",
+    "CPUReserve=80%\nPriority=3",
     "Conflicts=web@*.service",
     "Conflicts=%p@*.service",
     "Conflicts=db@1.service",
@@ -80,6 +80,8 @@ const OPTIONS: [&str; 18] = [
     "CPUReserve=70%\nPriority=5",
     "CPUReserve=30%\nPriority=-1\nMachineOf=db@1.service",
     "SpreadOver=zone",
+    "OnPartition=stop",
+    "OnPartition=stop\nConflicts=%p@*.service",
 ];
 const GLOBAL_OPTIONS: [&str; 3] = [
     "Global=true",
@@ -115,6 +117,7 @@ fn machine(number: usize, rng: &mut Rng) -> Machine {
             ("cpus".to_owned(), "1".to_owned()),
         ]
         .into(),
+        found: Default::default(),
     }
 }
 

@@ -116,6 +116,11 @@ impl Systemd {
         }
     }
 
+    /// KillUnit, SIGKILL: what is being stopped ends at once. (The agent asks for the stop first.)
+    pub fn kill(&mut self, unit: &UnitName) -> Option<Job> {
+        (self.active(unit) == "deactivating").then(|| self.begin(unit, "deactivating", 0))
+    }
+
     /// A running unit dies and is restarted by systemd.
     pub fn crash(&mut self, rng: &mut Rng) -> Option<Job> {
         let active: Vec<UnitName> = self

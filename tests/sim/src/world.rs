@@ -225,6 +225,7 @@ impl World {
             }
         }
         self.log.commit(command);
+        checkers::fences::check(self)?;
         for node in 0..self.nodes.len() {
             self.send_log(node);
         }
@@ -388,6 +389,7 @@ impl World {
         let now_ms = self.now_ms;
         let unwell = self.nodes.iter_mut().filter(|node| !node.is_well());
         unwell.for_each(|node| node.last_unwell_ms = now_ms);
+        checkers::fences::check(self)?;
         checkers::leftovers::check(self)
     }
 
@@ -399,8 +401,20 @@ impl World {
         }
         if let Some(leader) = self.leader.as_mut().filter(|_| self.nodes[node].linked) {
             leader.seen_ms[node] = self.now_ms;
+            if self.knows(node) {
+                self.nodes[node].heard_ms = Some(self.now_ms);
+                self.after(1, Event::Wake { node, life });
+            }
         }
         self.after(BEAT_MS, Event::Beat { node, life });
+    }
+
+    /// Whether the cluster has this life of a machine.
+    fn knows(&self, node: usize) -> bool {
+        let machines = commit::machines(&self.log.head);
+        let (id, session) = (&self.nodes[node].machine.id, self.nodes[node].session());
+        let mut present = machines.iter().filter(|record| record.present);
+        present.any(|record| record.machine.id == *id && record.session == session)
     }
 
     fn step(&mut self, node: usize) -> Result<(), String> {
@@ -498,14 +512,14 @@ impl World {
 
     fn power_on(&mut self, node: usize) {
         self.say(&self.name(node), "boots");
-        self.nodes[node].boot();
+        self.nodes[node].boot(self.now_ms);
         self.begin_life(node);
     }
 
     fn restart(&mut self, node: usize) {
         if self.nodes[node].powered && !self.nodes[node].supervised {
             self.say(&self.name(node), "supervisor starts");
-            self.nodes[node].start_supervisor();
+            self.nodes[node].start_supervisor(self.now_ms);
             self.begin_life(node);
         }
     }

@@ -416,6 +416,64 @@ fn fleetctl_says_why_systemd_did_not_start_a_unit() -> Result<()> {
 
 #[test]
 #[ignore = "boots machines"]
+fn instances_are_replaced_one_at_a_time() -> Result<()> {
+    cluster(|c| {
+        let fleetctl = Fleetctl::by(c, "node2")?;
+        let units = ["roll@1.service", "roll@2.service", "roll@3.service"];
+        let folder = unit_file(
+            c,
+            "roll@.service",
+            "[Service]\nType=exec\nExecStart=/bin/sleep 1001\n",
+        )?;
+        let folder = folder.trim_end_matches("roll@.service").to_owned();
+        let paths = units.map(|unit| format!("{folder}{unit}"));
+        let start = |options: &[&str]| {
+            let words = [&["start"], options].concat();
+            let paths = paths.iter().map(String::as_str);
+            fleetctl.output(&words.into_iter().chain(paths).collect::<Vec<_>>())
+        };
+        let versions = |text: &str| -> Result<usize> {
+            let count = |unit: &&str| {
+                let cat = fleetctl.run(&["cat", unit])?;
+                anyhow::Ok(usize::from(cat.contains(text)))
+            };
+            units.iter().map(|unit| count(&unit)).sum()
+        };
+        ensure!(start(&[])?.code == Some(0));
+
+        unit_file(
+            c,
+            "roll@.service",
+            "[Service]\nType=exec\nExecStart=/bin/no-such-program\n",
+        )?;
+        let roll = ["--replace", "--max-unavailable", "1"];
+        let broken = start(&roll)?;
+        ensure!(broken.code == Some(1), "{broken:?}");
+        says(
+            &broken.stderr,
+            &["the last 2 of the units given were not touched"],
+        )?;
+        ensure!(versions("no-such-program")? == 1 && versions("1001")? == 2);
+
+        unit_file(
+            c,
+            "roll@.service",
+            "[Service]\nType=exec\nExecStart=/bin/sleep 1002\n",
+        )?;
+        let mended = start(&roll)?;
+        ensure!(mended.code == Some(0), "{mended:?}");
+        ensure!(versions("1002")? == 3);
+        let huge = "[Service]\nExecStart=/bin/true\n[X-Fleet]\nMemoryReserve=64G\n";
+        let huge = unit_file(c, "huge.service", huge)?;
+        let waits = fleetctl.output(&["start", "--timeout", "20s", &huge])?;
+        says(&waits.stderr, &["3 machines", "memory"])?;
+        fleetctl.run(&[&["destroy", "huge.service"], &units[..]].concat())?;
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "boots machines"]
 fn a_killed_supervisor_comes_back_with_everything_and_disturbs_no_unit() -> Result<()> {
     cluster(|c| {
         let fleetctl = Fleetctl::by(c, "node1")?;
@@ -466,18 +524,38 @@ fn a_machine_cut_off_loses_its_unit_and_stops_it_when_it_is_back() -> Result<()>
         let fleetctl = Fleetctl::by(c, "node1")?;
         let file = unit_file(c, "single.service", "[Service]\nExecStart=/bin/sleep infinity\n")?;
         fleetctl.run(&["start", &file])?;
+        let text = "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nMachineOf=single.service\nOnPartition=stop\n";
+        let fenced = unit_file(c, "fenced.service", text)?;
+        fleetctl.run(&["start", &fenced])?;
         let address = fleetctl.wait_active("single.service", SOON)?;
         let lonely = faults::name_of(c, &address)?;
+        ensure!(fleetctl.wait_active("fenced.service", SOON)? == address);
         let other = NODES
             .into_iter()
             .find(|name| *name != lonely)
             .context("another machine")?;
         c.network().cut(&lonely)?;
         let fleetctl = Fleetctl::by(c, other)?;
-        fleetctl.wait_units("single.service elsewhere", SOON, |rows| {
+        fleetctl.wait_units("both elsewhere", SOON, |rows| {
             rows.iter()
-                .any(|row| row.unit == "single.service" && row.active == "active" && row.address != address)
+                .filter(|row| row.active == "active" && row.address != address)
+                .count()
+                == 2
         })?;
+        ensure!(c.run(&lonely, "systemctl is-active single.service")?.trim() == "active");
+        let when = |name: &str, what: &str| -> Result<u64> {
+            let ask = format!("systemctl show --timestamp=unix -P {what} fenced.service");
+            Ok(c.run(name, &ask)?.trim().trim_start_matches('@').parse()?)
+        };
+        let next = fleetctl.wait_active("fenced.service", SOON)?;
+        let (stopped, started) = (
+            when(&lonely, "InactiveEnterTimestamp")?,
+            when(&faults::name_of(c, &next)?, "ActiveEnterTimestamp")?,
+        );
+        ensure!(
+            stopped <= started,
+            "it stopped at {stopped} on the machine that was cut off, and had started at {started} elsewhere"
+        );
         says(&fails(c, &lonely, "etcdctl set /minority x", 4)?, &["Error"])?;
         c.network().heal(&lonely)?;
         wait_output(
@@ -494,7 +572,7 @@ fn a_machine_cut_off_loses_its_unit_and_stops_it_when_it_is_back() -> Result<()>
             SOON,
             |count| count.trim() == "3",
         )?;
-        fleetctl.run(&["destroy", "single.service"])?;
+        fleetctl.run(&["destroy", "single.service", "fenced.service"])?;
         Ok(())
     })
 }

@@ -202,7 +202,14 @@ fn unit_commands() -> Vec<Command> {
             .after_help("A unit that exists is left alone unless --replace is given.\nfoo@.service is a template: start foo@1.service, foo@2.service, ... of it.\n\nEXAMPLES:\n  fleetctl submit units/hello.service units/web@.service\n  fleetctl submit --replace hello.service"),
         starts("load", "Place units on machines, submitting them first if necessary")
             .after_help("EXAMPLES:\n  fleetctl load hello.service\n  fleetctl load --timeout 30s web@1.service web@2.service"),
-        starts("start", "Start units, submitting and placing them first if necessary").after_help(START_HELP),
+        starts("start", "Start units, submitting and placing them first if necessary")
+            .arg(
+                own("max-unavailable", "N", "With --replace: so many units at a time, the next ones once these are active".into())
+                    .value_parser(at_least_one)
+                    .requires("replace")
+                    .conflicts_with("no-block"),
+            )
+            .after_help(START_HELP),
         stops("stop", "Stop units, but leave them on their machines")
             .after_help("EXAMPLES:\n  fleetctl stop hello.service"),
         stops("restart", "Stop units and start them again where they are")
@@ -222,9 +229,12 @@ error says why; --timeout or --block-attempts end the waiting.
 Units are looked for in the cluster, then as local files, then as instances of a template in the cluster or
 beside the local file.
 
+With --max-unavailable units are replaced a few at a time; when one does not become active, the rest keep what they run.
+
 EXAMPLES:
   fleetctl start units/hello.service
-  fleetctl start web@1.service web@2.service";
+  fleetctl start web@1.service web@2.service
+  fleetctl start --replace --max-unavailable 1 web@1.service web@2.service web@3.service";
 
 /// Said where a machine other than this one may be visited.
 const KEYS: &str = "\
@@ -328,6 +338,13 @@ fn text(name: &'static str, value: &'static str, help: &'static str) -> Arg {
         .value_name(value)
         .help(help)
         .global(true)
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number: usize = text.parse().map_err(|e| format!("{e}"))?;
+    (number > 0)
+        .then_some(number)
+        .ok_or_else(|| "it must be at least 1".to_owned())
 }
 
 fn own(name: &'static str, value: &'static str, help: String) -> Arg {

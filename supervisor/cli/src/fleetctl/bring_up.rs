@@ -43,11 +43,39 @@ pub(super) async fn run(api: &mut Api, verb: Verb, matches: &ArgMatches) -> Resu
     for argument in &arguments {
         check_local(argument).map_err(creating)?;
     }
+    let at_once = match verb {
+        Verb::Start => matches.get_one::<usize>("max-unavailable").copied(),
+        Verb::Submit | Verb::Load => None,
+    };
+    let groups = arguments.chunks(at_once.unwrap_or(arguments.len()));
+    let mut left = arguments.len();
+    for group in groups {
+        let code = bring_up(api, verb, group, matches).await?;
+        left -= group.len();
+        if code != 0 {
+            if at_once.is_some() && left > 0 {
+                tell(format!(
+                    "Stopped there: the last {left} of the units given were not touched"
+                ));
+            }
+            return Ok(code);
+        }
+    }
+    Ok(0)
+}
+
+/// Brings units where the command wants them, all at once.
+async fn bring_up(
+    api: &mut Api,
+    verb: Verb,
+    arguments: &[&str],
+    matches: &ArgMatches,
+) -> Result<u8, Failure> {
     let replace = go::switch_on(matches, "replace");
     let mut units: Vec<Ready> = Vec::new();
     for argument in arguments {
         let ready = ensure(api, verb, argument, replace).await;
-        let ready = ready.map_err(creating)?;
+        let ready = ready.map_err(|why| Failure::new(format!("Error creating units: {why}")))?;
         if units.iter().all(|unit| unit.name != ready.name) {
             units.push(ready);
         }

@@ -9,6 +9,7 @@
 
 mod folder;
 mod interest;
+mod lease;
 mod perform;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use corten_agent::{Observed, OnDisk, Reported, desired, judge_starts, reconcile, report};
+use corten_agent::{
+    Action, Observed, OnDisk, Reported, desired, fence, judge_starts, reconcile_fenced, report,
+};
 use corten_raft::{AppliedBatch, Node};
 use corten_spec::machine::Machine;
 use corten_spec::unit_name::UnitName;
@@ -28,6 +31,7 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::watch;
 
 pub use folder::FolderError;
+pub use lease::Lease;
 
 use crate::pulse::{BEAT, Pulse};
 use crate::stop::Stop;
@@ -52,6 +56,7 @@ pub struct Agent<S> {
     started: Instant,
     able: watch::Sender<bool>,
     registered: watch::Receiver<u64>,
+    lease: Lease,
     /// The store could not be read: what we know of it is old.
     stale: bool,
 }
@@ -68,6 +73,7 @@ impl<S: Systemd> Agent<S> {
         machine: Machine,
         able: watch::Sender<bool>,
         registered: watch::Receiver<u64>,
+        lease: Lease,
     ) -> Result<Agent<S>, FolderError> {
         let folder = Folder::open(units)?;
         Ok(Agent {
@@ -83,6 +89,7 @@ impl<S: Systemd> Agent<S> {
             folder,
             able,
             registered,
+            lease,
         })
     }
 
@@ -118,10 +125,15 @@ impl<S: Systemd> Agent<S> {
         self.able.send_replace(true);
     }
 
-    async fn wait_for_cluster(&self, pulse: &Pulse) {
+    async fn wait_for_cluster(&mut self, pulse: &Pulse) {
         while let Err(error) = self.node.linearize().await {
             pulse.beat();
             tracing::debug!(%error, "assignments are not known yet");
+            if let Err(error) = self.observe(&Changed::Everything).await {
+                tracing::error!("{error}");
+            }
+            let contact = self.lease.look();
+            self.perform(&fence(&self.observed(), contact), pulse).await;
             tokio::time::sleep(RETRY).await;
         }
     }
@@ -141,26 +153,10 @@ impl<S: Systemd> Agent<S> {
             return RETRY;
         }
         let now = Instant::now();
+        let contact = self.lease.look();
         let wanted = desired(&self.interest.machine, self.interest.units.values());
-        let actions = self.failures.without(reconcile(&wanted, &self.observed()), now);
-        if !actions.is_empty() {
-            let mut performer = Performer {
-                systemd: &self.systemd,
-                folder: &self.folder,
-                disk: &mut self.disk,
-                failures: &mut self.failures,
-            };
-            performer.perform(&actions, pulse).await;
-            let touched = actions
-                .iter()
-                .filter_map(|action| action.unit())
-                .map(ToString::to_string)
-                .collect();
-            pulse.beat();
-            if let Err(error) = self.observe(&Changed::Units(touched)).await {
-                tracing::error!("{error}");
-            }
-        }
+        let actions = reconcile_fenced(&wanted, &self.observed(), contact);
+        self.perform(&self.failures.without(actions, now), pulse).await;
         pulse.beat();
         let again = self.report().await;
         let retry = self
@@ -168,6 +164,29 @@ impl<S: Systemd> Agent<S> {
             .next(now)
             .map(|at| at.saturating_duration_since(Instant::now()));
         again.into_iter().chain(retry).min().unwrap_or(Duration::MAX)
+    }
+
+    /// Performs actions, and looks what came of them.
+    async fn perform(&mut self, actions: &[Action], pulse: &Pulse) {
+        if actions.is_empty() {
+            return;
+        }
+        let mut performer = Performer {
+            systemd: &self.systemd,
+            folder: &self.folder,
+            disk: &mut self.disk,
+            failures: &mut self.failures,
+        };
+        performer.perform(actions, pulse).await;
+        let touched = actions
+            .iter()
+            .filter_map(|action| action.unit())
+            .map(ToString::to_string)
+            .collect();
+        pulse.beat();
+        if let Err(error) = self.observe(&Changed::Units(touched)).await {
+            tracing::error!("{error}");
+        }
     }
 
     /// Asks systemd for the units that changed and are ours.
@@ -281,6 +300,10 @@ impl<S: Systemd> Agent<S> {
                 batch = events.recv() => if let Some(look) = self.taken(batch) { return look },
                 units = self.systemd.changed() => if self.concerns(&units) {
                     return Look { store: false, units };
+                },
+                () = self.lease.changed() => return Look {
+                    store: false,
+                    units: Changed::Units(BTreeSet::new()),
                 },
                 _ = self.registered.changed() => return Look { store: true, units: Changed::Everything },
                 () = tokio::time::sleep(left.min(BEAT)) => {}

@@ -136,6 +136,7 @@ impl<S: Systemd> Performer<'_, S> {
                     on_disk.start_error.clear();
                 }
             }
+            Action::Kill(unit) => unless_unknown(systemd.kill(unit.as_str()).await)?,
             Action::Disable(unit) => unless_unknown(systemd.disable(unit.as_str()).await)?,
             Action::ResetFailed(unit) => unless_unknown(systemd.reset_failed(unit.as_str()).await)?,
             Action::Remove(unit) => {
@@ -206,6 +207,7 @@ fn unless_unknown(answer: Result<(), SystemdError>) -> Result<(), SystemdError> 
 fn describe(action: &Action) -> &'static str {
     match action {
         Action::Stop(_) => "stop",
+        Action::Kill(_) => "kill",
         Action::Disable(_) => "disable",
         Action::ResetFailed(_) => "reset-failed",
         Action::Remove(_) => "remove",

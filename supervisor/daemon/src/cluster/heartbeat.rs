@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
+use corten_raft::Node;
 use corten_spec::machine::MachineId;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,8 @@ pub struct Beat {
 pub struct Heard {
     /// The machine is registered with this session.
     pub known: bool,
+    /// How long ago, in ms, the leader surely led: what it says is worth as much as if it had said it then.
+    pub led_ago_ms: u64,
 }
 
 /// The leases, shared between the heartbeat route and the leader's loop; `None` while another node leads.
@@ -49,10 +52,12 @@ impl Register {
         self.lock().as_mut().map(f)
     }
 
-    /// A heartbeat; `None` while another node leads.
-    pub fn beat(&self, beat: &Beat) -> Option<Heard> {
+    /// A heartbeat at `node`; `None` while another one leads.
+    pub fn beat(&self, beat: &Beat, node: &Node) -> Option<Heard> {
+        let led_ago = node.led_ago()?;
         self.with(|leases| Heard {
             known: leases.beat(&beat.machine, beat.session, Instant::now()),
+            led_ago_ms: u64::try_from(led_ago.as_millis()).unwrap_or(u64::MAX),
         })
     }
 
@@ -62,19 +67,19 @@ impl Register {
 }
 
 /// The route, for the peer listener.
-pub fn router(register: Register) -> Router {
-    Router::new().route(PATH, post(take)).with_state(register)
+pub fn router(register: Register, node: Node) -> Router {
+    Router::new().route(PATH, post(take)).with_state((register, node))
 }
 
 async fn take(
-    State(register): State<Register>,
+    State((register, node)): State<(Register, Node)>,
     beat: Bytes,
 ) -> Result<Json<Heard>, (StatusCode, &'static str)> {
     // Peers post octets whatever they mean, so the extractor that wants JSON's media type would refuse every beat.
     let beat =
         serde_json::from_slice(&beat).map_err(|_| (StatusCode::BAD_REQUEST, "this is no heartbeat\n"))?;
     register
-        .beat(&beat)
+        .beat(&beat, &node)
         .map(Json)
         .ok_or((StatusCode::MISDIRECTED_REQUEST, "this node does not lead\n"))
 }

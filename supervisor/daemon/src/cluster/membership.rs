@@ -9,7 +9,7 @@
 //! | the leader does not know our session | not registered |
 //! | no leader, or it cannot be reached | try again sooner; units keep running |
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corten_raft::{Node, PeerError};
 use corten_spec::machine::Machine;
@@ -43,6 +43,8 @@ pub struct Membership {
     pub able: watch::Receiver<bool>,
     /// How often this machine has registered: 0 before the first time.
     pub registered: watch::Sender<u64>,
+    /// When this machine sent what a leader heard last: its lease lasts for at least the TTL from then.
+    pub heard: watch::Sender<Instant>,
 }
 
 /// Runs for the supervisor's life.
@@ -90,8 +92,8 @@ impl Membership {
             return if *known { self.ttl / 4 } else { soon };
         }
         match tokio::time::timeout(TIMEOUT, self.beat()).await {
-            Ok(Some(Heard { known: true })) => self.ttl / 4,
-            Ok(Some(Heard { known: false })) => {
+            Ok(Some(Heard { known: true, .. })) => self.ttl / 4,
+            Ok(Some(Heard { known: false, .. })) => {
                 tracing::warn!("the cluster has forgotten this machine: joining again");
                 *known = false;
                 Duration::ZERO
@@ -101,6 +103,7 @@ impl Membership {
     }
 
     async fn join(&self) -> bool {
+        let sent = Instant::now();
         let join = Command::Join {
             machine: self.machine.clone(),
             session: self.session,
@@ -112,6 +115,7 @@ impl Membership {
                     self.machine.id.short(),
                     self.machine.primary_ip
                 );
+                self.heard.send_replace(sent);
                 self.registered.send_modify(|times| *times += 1);
                 true
             }
@@ -125,11 +129,21 @@ impl Membership {
 
     /// One heartbeat; `None` when nobody heard it.
     async fn beat(&self) -> Option<Heard> {
+        let sent = Instant::now();
+        let heard = self.send_beat().await?;
+        let led = sent.checked_sub(Duration::from_millis(heard.led_ago_ms));
+        if let Some(led) = led.filter(|_| heard.known) {
+            self.heard.send_modify(|last| *last = led.max(*last));
+        }
+        Some(heard)
+    }
+
+    async fn send_beat(&self) -> Option<Heard> {
         let beat = Beat {
             machine: self.machine.id.clone(),
             session: self.session,
         };
-        if let Some(heard) = self.register.beat(&beat) {
+        if let Some(heard) = self.register.beat(&beat, &self.node) {
             return Some(heard);
         }
         let body = serde_json::to_vec(&beat).ok()?;

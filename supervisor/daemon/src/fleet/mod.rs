@@ -6,6 +6,8 @@
 
 mod answer;
 mod discovery;
+#[cfg(test)]
+mod hostile;
 mod machines;
 mod paging;
 mod route;

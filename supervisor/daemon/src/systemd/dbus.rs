@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use nix::sys::signal::Signal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -193,6 +194,11 @@ impl Systemd for SystemBus {
     async fn stop(&self, unit: &str) -> Result<(), SystemdError> {
         let _: OwnedObjectPath = self.call("stop", unit, "StopUnit", &(unit, "replace")).await?;
         Ok(())
+    }
+
+    async fn kill(&self, unit: &str) -> Result<(), SystemdError> {
+        self.call("kill", unit, "KillUnit", &(unit, "all", Signal::SIGKILL as i32))
+            .await
     }
 
     async fn reset_failed(&self, unit: &str) -> Result<(), SystemdError> {

@@ -152,6 +152,13 @@ impl Systemd for MemorySystemd {
         Ok(())
     }
 
+    async fn kill(&self, unit: &str) -> Result<(), SystemdError> {
+        self.note("kill", unit);
+        self.known("kill", unit)?;
+        self.set(unit, Some(false));
+        Ok(())
+    }
+
     async fn reset_failed(&self, unit: &str) -> Result<(), SystemdError> {
         self.note("reset-failed", unit);
         self.known("reset", unit)

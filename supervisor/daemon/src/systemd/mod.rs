@@ -66,6 +66,8 @@ pub trait Systemd: Send + Sync + 'static {
     fn start(&self, unit: &str) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Queues a stop job.
     fn stop(&self, unit: &str) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Sends SIGKILL to all processes of a unit.
+    fn kill(&self, unit: &str) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Forgets that a unit failed.
     fn reset_failed(&self, unit: &str) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// The state of each of `units`, in any order.

@@ -46,18 +46,33 @@ type Silent = Arc<Mutex<BTreeSet<u64>>>;
 
 /// When each peer last answered a message of a leader's.
 #[derive(Clone, Default)]
-pub struct Heard(Arc<Mutex<BTreeMap<u64, Instant>>>);
+pub struct Heard(Arc<Mutex<BTreeMap<u64, Times>>>);
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    answered: Option<Instant>,
+    followed: Option<Instant>,
+}
 
 impl Heard {
-    fn note(&self, peer: u64) {
+    fn note(&self, peer: u64, note: impl FnOnce(&mut Times)) {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.insert(peer, Instant::now());
+        note(heard.entry(peer).or_default());
+    }
+
+    fn times(&self, peer: u64) -> Times {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.get(&peer).copied().unwrap_or_default()
     }
 
     /// When `peer` last answered.
     pub fn last(&self, peer: u64) -> Option<Instant> {
-        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.get(&peer).copied()
+        self.times(peer).answered
+    }
+
+    /// When the last message was sent that `peer` took as its leader's: it has voted for nobody else before that.
+    pub fn followed(&self, peer: u64) -> Option<Instant> {
+        self.times(peer).followed
     }
 }
 
@@ -152,7 +167,8 @@ impl Connection {
     /// Says when the peer stops answering and when it answers again.
     fn note<E: std::error::Error>(&self, failure: Option<&Failure<E>>) {
         if failure.is_none() {
-            self.heard.note(self.target);
+            self.heard
+                .note(self.target, |times| times.answered = Some(Instant::now()));
         }
         let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
         match failure {
@@ -171,8 +187,14 @@ impl RaftNetwork<TypeConfig> for Connection {
         rpc: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, Failure<openraft::error::Infallible>> {
+        let sent = Instant::now();
         let answer = self.ask(path::APPEND, &rpc, LONGEST).await;
         self.note(answer.as_ref().err());
+        if matches!(answer, Ok(ref answer) if !matches!(answer, AppendEntriesResponse::HigherVote(_))) {
+            self.heard.note(self.target, |times| {
+                times.followed = times.followed.max(Some(sent))
+            });
+        }
         answer
     }
 

@@ -92,6 +92,7 @@ pub fn machine(id: MachineId, zone: usize) -> Machine {
             ),
         ]
         .into(),
+        found: Default::default(),
     }
 }
 

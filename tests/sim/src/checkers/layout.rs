@@ -77,7 +77,7 @@ pub fn takes_more(view: &ClusterView, id: &MachineId, here: &[Party<'_>], unit: 
     else {
         return false;
     };
-    let has = Capacity::of(&machine.metadata);
+    let has = Capacity::of(machine);
     let together = here.iter().fold(unit.1.reserves, |sum, other| {
         Resources::plus(sum, other.1.reserves)
     });
