@@ -367,3 +367,25 @@ async fn a_message_reaches_the_leader_from_any_node() {
         .await
         .expect("nodes stop");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_without_a_majority_knows_since_when() {
+    let mut cluster = Cluster::started(3, |_| {}).await;
+    let leader = cluster.leader().await;
+    put(cluster.node(leader), "/k", "v").await;
+    let led_ago = |cluster: &Cluster| cluster.node(leader).led_ago();
+    until("it is followed", || {
+        led_ago(&cluster).is_some_and(|ago| ago < Duration::from_millis(500))
+    })
+    .await;
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    for other in others {
+        assert_eq!(cluster.node(other).led_ago(), None);
+        cluster.stop(other).await;
+    }
+    until("it was followed long ago, or leads no more", || {
+        led_ago(&cluster).is_none_or(|ago| ago > Duration::from_secs(2))
+    })
+    .await;
+    cluster.stop_all().await;
+}
