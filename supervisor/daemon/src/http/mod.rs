@@ -1,5 +1,6 @@
 //! Serving HTTP/1.1 and HTTP/2: listeners, connections, the end of both.
 
+mod authority;
 mod listen;
 mod serve;
 mod socket;

@@ -18,6 +18,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
+use super::authority::Mended;
 use crate::stop::Stop;
 
 /// A client that has not sent its request's head by then is let go; idle connections count, too.
@@ -130,7 +131,7 @@ where
         .max_concurrent_streams(CALLS)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
-    let serving = builder.serve_connection(TokioIo::new(stream), app);
+    let serving = builder.serve_connection(TokioIo::new(Mended::new(stream)), app);
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
