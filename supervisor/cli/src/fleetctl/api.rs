@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::fault::ApiFault;
-use super::wire::{Machine, Page, State, Unit};
+use super::wire::{Machine, MetadataChange, Page, State, Unit};
 use crate::go;
 use crate::http::{Link, Request, Response};
 use crate::terminal::tell;
@@ -117,6 +117,13 @@ impl Api {
             Err(fault) if fault.is_not_found() => Ok(false),
             Err(fault) => Err(fault),
         }
+    }
+
+    /// Changes machines' metadata. Machines nobody knows are accepted, and nothing happens for them.
+    pub(super) async fn change_metadata(&mut self, changes: &[MetadataChange]) -> Result<(), ApiFault> {
+        let path = format!("{BASE}/machines?alt=json");
+        let request = Request::new(Method::PATCH, path).with_body("application/json", go::to_json(&changes));
+        self.call(request).await.map(drop)
     }
 
     async fn list<T: for<'de> Deserialize<'de>>(

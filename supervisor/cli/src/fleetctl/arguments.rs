@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, value_parser};
 
@@ -90,6 +91,7 @@ fn build(with_globals: bool) -> Command {
         .args(globals)
         .subcommands(list_commands())
         .subcommands(unit_commands())
+        .subcommands(machine_commands())
         .subcommands(look_commands())
         .subcommands(other_commands())
 }
@@ -214,10 +216,31 @@ fn unit_commands() -> Vec<Command> {
             .after_help("EXAMPLES:\n  fleetctl stop hello.service"),
         stops("restart", "Stop units and start them again where they are")
             .after_help("EXAMPLES:\n  fleetctl restart hello.service"),
-        stops("unload", "Stop units and take them off their machines")
+        stops("unload", "Stop units and take them off their machines").aliases(["u", "un"])
             .after_help("EXAMPLES:\n  fleetctl unload hello.service"),
-        stops("destroy", "Stop units and remove them from the cluster")
+        stops("destroy", "Stop units and remove them from the cluster").alias("d")
             .after_help("EXAMPLES:\n  fleetctl destroy hello.service\n  fleetctl destroy web@1.service web@2.service web@.service"),
+    ]
+}
+
+fn machine_commands() -> Vec<Command> {
+    let machines = || {
+        Arg::new("machines")
+            .value_name("MACHINE")
+            .num_args(1..)
+            .required(true)
+            .value_parser(NonEmptyStringValueParser::new())
+            .help("A machine by the start of its id")
+    };
+    vec![
+        sub("cordon", "Place no new units on machines; those there stay")
+            .arg(machines())
+            .after_help("EXAMPLES:\n  fleetctl cordon 1f2e3d4c"),
+        blocking(sub("drain", "Move the units of machines elsewhere, and place no new ones there").arg(machines()))
+            .after_help("Returns when none but global units are left there. A unit that fits nowhere else waits for a machine.\nThe end of it: fleetctl uncordon.\n\nEXAMPLES:\n  fleetctl drain 1f2e3d4c\n  fleetctl drain --timeout 2m 1f2e3d4c 5a6b7c8d"),
+        sub("uncordon", "Place units on machines again that were cordoned or drained")
+            .arg(machines())
+            .after_help("Nothing moves back by itself.\n\nEXAMPLES:\n  fleetctl uncordon 1f2e3d4c"),
     ]
 }
 
@@ -244,7 +267,7 @@ known: --known-hosts-file names where from, --strict-host-key-checking=false tak
 
 fn look_commands() -> Vec<Command> {
     vec![
-        sub("cat", "Print a unit file as the cluster has it").arg(units())
+        sub("cat", "Print a unit file as the cluster has it").alias("c").arg(units())
             .after_help("EXAMPLES:\n  fleetctl cat hello.service"),
         sub("status", "Show the status of units, from systemd on their machines").arg(port()).arg(units())
             .after_help("EXAMPLES:\n  fleetctl status hello.service\n  fleetctl --tunnel 10.0.0.1 status hello.service\n\n".to_owned() + KEYS),
@@ -384,6 +407,21 @@ mod tests {
             for arg in sub.get_arguments().filter(|arg| !arg.is_hide_set()) {
                 assert!(arg.get_help().is_some(), "{name}: {arg}");
             }
+        }
+    }
+
+    #[test]
+    fn commands_may_be_cut_short_as_in_fleet() {
+        for (words, name) in [
+            ("fleetctl c a", "cat"),
+            ("fleetctl d a", "destroy"),
+            ("fleetctl u a", "unload"),
+            ("fleetctl un a", "unload"),
+            ("fleetctl unc a", "uncordon"),
+            ("fleetctl list-m", "list-machines"),
+        ] {
+            let matches = command().try_get_matches_from(words.split(' ')).unwrap();
+            assert_eq!(matches.subcommand_name(), Some(name), "{words}");
         }
     }
 

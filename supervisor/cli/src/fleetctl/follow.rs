@@ -47,6 +47,14 @@ impl Patience {
             None => Patience::Endless,
         }
     }
+
+    /// What is left of it after so long.
+    pub(super) fn after(self, elapsed: Duration) -> Patience {
+        match self {
+            Patience::For(limit) => Patience::For(limit.saturating_sub(elapsed)),
+            other => other,
+        }
+    }
 }
 
 /// A unit to wait for.
@@ -221,13 +229,24 @@ fn unplaced(wait: &mut Wait, why: String, progress: &mut Progress) {
 
 async fn announce(api: &mut Api, wait: &Wait, unit: Option<&Unit>, progress: &mut Progress) {
     let (name, state) = (&wait.name, wait.goal.state());
-    let text = match unit.filter(|unit| !unit.machine_id.is_empty()) {
+    let is_away = matches!(wait.goal, Goal::Away { .. });
+    let text = match unit {
         _ if wait.goal == Goal::Gone => format!("Destroyed {name}"),
-        Some(unit) => format!(
-            "Unit {name} {state} on {}",
-            api.machine(&unit.machine_id).await.legend(false)
-        ),
-        None => format!("Unit {name} inactive"),
+        Some(unit) if !unit.machine_id.is_empty() => {
+            let word = if is_away {
+                "moved to"
+            } else {
+                &format!("{state} on")
+            };
+            format!(
+                "Unit {name} {word} {}",
+                api.machine(&unit.machine_id).await.legend(false)
+            )
+        }
+        Some(unit) if is_away && !unit.unplaced_reason.is_empty() => {
+            format!("Unit {name} waits for a machine: {}", unit.unplaced_reason)
+        }
+        _ => format!("Unit {name} inactive"),
     };
     progress.say(&text);
 }

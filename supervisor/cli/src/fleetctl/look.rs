@@ -174,7 +174,7 @@ async fn by_either(api: &mut Api, text: &str) -> Result<Machine, String> {
 }
 
 /// The machine whose id begins with `prefix`.
-async fn by_id(api: &mut Api, prefix: &str) -> Result<Option<Machine>, String> {
+pub(super) async fn by_id(api: &mut Api, prefix: &str) -> Result<Option<Machine>, String> {
     let machines = api.machines().await.map_err(|fault| fault.to_string())?;
     let mut matching = machines
         .into_iter()

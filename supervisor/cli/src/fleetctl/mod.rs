@@ -15,6 +15,7 @@ mod look;
 mod progress;
 mod remote;
 mod resolve;
+mod scheduling;
 mod settings;
 mod ssh;
 mod table;
@@ -124,6 +125,9 @@ async fn run_command(
         "unload" => take_down::unload(api, command).await,
         "destroy" => take_down::destroy(api, command).await,
         "restart" => take_down::restart(api, &machines, command).await,
+        "cordon" => scheduling::cordon(api, command).await,
+        "uncordon" => scheduling::uncordon(api, command).await,
+        "drain" => scheduling::drain(api, command).await,
         "cat" => look::cat(api, command).await,
         "status" => look::status(api, &machines, command).await,
         "journal" => look::journal(api, &machines, command).await,

@@ -41,6 +41,11 @@ pub(super) enum Goal {
     Unloaded,
     /// Unknown to the cluster and to every machine.
     Gone,
+    /// Anywhere but on this machine.
+    Away {
+        /// Its id.
+        machine: String,
+    },
 }
 
 /// What can be said now.
@@ -66,14 +71,17 @@ impl Goal {
             Goal::Started { .. } => "launched",
             Goal::Unloaded => "inactive",
             Goal::Gone => "destroyed",
+            Goal::Away { .. } => "moved away",
         }
     }
 }
 
 /// Judges. `states` are those of this unit; `launched_for` is how long the unit has been seen launched.
 pub(super) fn judge(goal: &Goal, unit: Option<&Unit>, states: &[State], launched_for: Duration) -> Verdict {
-    if *goal == Goal::Gone {
-        return gone(unit, states);
+    match goal {
+        Goal::Gone => return gone(unit, states),
+        Goal::Away { machine } => return away(machine, unit, states),
+        _ => {}
     }
     let Some(unit) = unit else {
         return Verdict::Failed("it was destroyed meanwhile".to_owned());
@@ -102,6 +110,18 @@ fn gone(unit: Option<&Unit>, states: &[State]) -> Verdict {
         (Some(_), _) => Verdict::Failed("it was submitted again meanwhile".to_owned()),
         (None, None) => Verdict::Reached,
         (None, Some(state)) => Verdict::Pending(format!("its machine still has it {}", state.active)),
+    }
+}
+
+/// Has this machine nothing to do with the unit any more?
+pub(super) fn away(machine: &str, unit: Option<&Unit>, states: &[State]) -> Verdict {
+    let here = states.iter().find(|state| state.machine_id == machine);
+    match here.filter(|state| !is_at_rest(state)) {
+        Some(state) => Verdict::Pending(in_words(state)),
+        None if unit.is_some_and(|unit| unit.machine_id == machine) => {
+            Verdict::Pending("the scheduler has not moved it yet".to_owned())
+        }
+        None => Verdict::Reached,
     }
 }
 

@@ -65,6 +65,33 @@ pub(super) struct Machine {
     pub(super) metadata: BTreeMap<String, String>,
 }
 
+/// A change of one value of a machine's metadata.
+#[derive(Debug, Serialize)]
+pub(super) struct MetadataChange {
+    op: &'static str,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<MetadataValue>,
+}
+
+#[derive(Debug, Serialize)]
+struct MetadataValue {
+    value: String,
+}
+
+impl MetadataChange {
+    /// `key` of the machine `id` gets this value, or none any more.
+    pub(super) fn new(id: &str, key: &str, value: Option<&str>) -> MetadataChange {
+        MetadataChange {
+            op: if value.is_some() { "replace" } else { "remove" },
+            path: format!("/{id}/metadata/{key}"),
+            value: value.map(|value| MetadataValue {
+                value: value.to_owned(),
+            }),
+        }
+    }
+}
+
 /// A page of a list.
 #[derive(Debug, Deserialize)]
 pub(super) struct Page<T> {
@@ -165,6 +192,13 @@ mod tests {
         let sent = serde_json::to_string(&Unit::of_file("a.service", &file, "inactive")).unwrap();
         let expected = r#"{"name":"a.service","options":[{"section":"Service","name":"ExecStart","value":"/bin/x"}],"desiredState":"inactive"}"#;
         assert_eq!(sent, expected);
+    }
+
+    #[test]
+    fn metadata_is_changed_in_fleets_form_of_a_json_patch() {
+        let changes = [Some("drain"), None].map(|value| MetadataChange::new("m1", "scheduling", value));
+        let expected = r#"[{"op":"replace","path":"/m1/metadata/scheduling","value":{"value":"drain"}},{"op":"remove","path":"/m1/metadata/scheduling"}]"#;
+        assert_eq!(serde_json::to_string(&changes).unwrap(), expected);
     }
 
     #[test]
