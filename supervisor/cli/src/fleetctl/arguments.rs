@@ -175,6 +175,15 @@ fn list_commands() -> Vec<Command> {
                 )
                 .default_value(default),
             )
+            .arg(
+                own(
+                    "output",
+                    "FORMAT",
+                    "A table, or a JSON array of one object a row with whole values; without --fields it has all".into(),
+                )
+                .default_value("table")
+                .value_parser(["table", "json"]),
+            )
     };
     vec![
         list("list-machines", "Enumerate the machines in the cluster", &lists::MACHINE_FIELDS, "machine,ip,metadata")

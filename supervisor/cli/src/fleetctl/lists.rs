@@ -1,6 +1,12 @@
 //! `list-machines`, `list-units`, `list-unit-files`: what stands in each column.
+//!
+//! As JSON a list is one array with an object for each row, its keys the names of the fields. There a value is whole: ids
+//! and hashes are not cut short, what is not known is null, `global` is a boolean, `metadata` an object; `machine` and
+//! `target` are ids.
 
 use clap::ArgMatches;
+use clap::parser::ValueSource;
+use serde_json::{Value, json};
 
 use super::api::Api;
 use super::fault::{ApiFault, Failure};
@@ -37,9 +43,9 @@ pub(super) async fn machines(api: &mut Api, matches: &ArgMatches) -> Result<(), 
         Failure::new(text + possible)
     })?;
     view.print(
-        machines
-            .iter()
-            .map(|machine| view.row(|field| machine_field(machine, field, view.full))),
+        &machines,
+        |machine, field| machine_field(machine, field, view.full),
+        machine_value,
     );
     Ok(())
 }
@@ -50,9 +56,9 @@ pub(super) async fn units(api: &mut Api, matches: &ArgMatches) -> Result<(), Fai
     let states = api.states().await.map_err(retrieving)?;
     let machines = view.machines(api, "machine").await;
     view.print(
-        states
-            .iter()
-            .map(|state| view.row(|field| state_field(state, field, view.full, &machines))),
+        &states,
+        |state, field| state_field(state, field, view.full, &machines),
+        state_value,
     );
     Ok(())
 }
@@ -66,9 +72,9 @@ pub(super) async fn unit_files(api: &mut Api, matches: &ArgMatches) -> Result<()
     let units = api.units().await.map_err(retrieving)?;
     let machines = view.machines(api, "target").await;
     view.print(
-        units
-            .iter()
-            .map(|unit| view.row(|field| unit_field(unit, field, view.full, &machines))),
+        &units,
+        |unit, field| unit_field(unit, field, view.full, &machines),
+        unit_value,
     );
     Ok(())
 }
@@ -83,6 +89,7 @@ struct View {
     fields: Vec<String>,
     full: bool,
     legend: bool,
+    json: bool,
 }
 
 impl View {
@@ -91,26 +98,38 @@ impl View {
         if fields.is_empty() {
             return Err(Failure::new("Must define output format"));
         }
-        let fields: Vec<String> = fields.split(',').map(str::to_owned).collect();
+        let mut fields: Vec<String> = fields.split(',').map(str::to_owned).collect();
         if let Some(wrong) = fields.iter().find(|field| !known.contains(&field.as_str())) {
             return Err(Failure::new(format!("Invalid key in output format: {wrong:?}")));
         }
+        let json = matches
+            .get_one::<String>("output")
+            .is_some_and(|format| format == "json");
+        if json && matches.value_source("fields") == Some(ValueSource::DefaultValue) {
+            fields = known.iter().map(|&field| field.to_owned()).collect();
+            fields.retain(|field| field != "tmachine");
+        }
         Ok(View {
+            json,
             fields,
             full: go::switch_on(matches, "full"),
             legend: !go::switch_on(matches, "no-legend"),
         })
     }
 
-    fn row(&self, cell: impl Fn(&str) -> String) -> Vec<String> {
-        self.fields.iter().map(|field| cell(field)).collect()
-    }
-
-    fn print(&self, rows: impl Iterator<Item = Vec<String>>) {
+    /// Prints a row for each of `items`, in cells or in values.
+    fn print<T>(&self, items: &[T], cell: impl Fn(&T, &str) -> String, value: impl Fn(&T, &str) -> Value) {
+        if self.json {
+            let value_of = |item, field: &String| (field.clone(), value(item, field));
+            let row = |item| self.fields.iter().map(|field| value_of(item, field)).collect();
+            say(Value::Array(items.iter().map(|item| Value::Object(row(item))).collect()).to_string());
+            return;
+        }
         let legend = self
             .legend
             .then(|| self.fields.iter().map(|field| field.to_uppercase()).collect());
-        let rows: Vec<Vec<String>> = legend.into_iter().chain(rows).collect();
+        let row = |item| self.fields.iter().map(|field| cell(item, field)).collect();
+        let rows: Vec<Vec<String>> = legend.into_iter().chain(items.iter().map(row)).collect();
         table::lay_out(&rows).iter().for_each(say);
     }
 
@@ -120,7 +139,7 @@ impl View {
             .fields
             .iter()
             .any(|shown| shown.ends_with(field) || shown == "tmachine");
-        if shown {
+        if shown && !self.json {
             api.machines().await.unwrap_or_default()
         } else {
             Vec::new()
@@ -168,6 +187,43 @@ fn unit_field(unit: &Unit, field: &str, full: bool, machines: &[Machine]) -> Str
         _ if unit.is_global() => "global".to_owned(),
         _ => where_is(&unit.machine_id, full, machines),
     }
+}
+
+fn machine_value(machine: &Machine, field: &str) -> Value {
+    match field {
+        "machine" => json!(machine.id),
+        "ip" => or_null(&machine.ip),
+        _ => json!(machine.metadata),
+    }
+}
+
+fn state_value(state: &State, field: &str) -> Value {
+    or_null(match field {
+        "unit" => &state.name,
+        "load" => &state.load,
+        "active" => &state.active,
+        "sub" => &state.sub,
+        "hash" => &state.hash,
+        "reason" => &state.start_error,
+        _ => &state.machine_id,
+    })
+}
+
+fn unit_value(unit: &Unit, field: &str) -> Value {
+    match field {
+        "unit" => json!(unit.name),
+        "global" => json!(unit.is_global()),
+        "dstate" => or_null(&unit.desired_state),
+        "state" => or_null(&unit.current_state),
+        "hash" => json!(unit.file().hash()),
+        "desc" => or_null(unit.file().description()),
+        "reason" => or_null(&unit.unplaced_reason),
+        _ => or_null(&unit.machine_id),
+    }
+}
+
+fn or_null(text: &str) -> Value {
+    if text.is_empty() { Value::Null } else { json!(text) }
 }
 
 fn where_is(id: &str, full: bool, machines: &[Machine]) -> String {
@@ -276,5 +332,42 @@ mod tests {
         };
         assert_eq!(row(&unit), ["d e", "launched", "inactive", "-", "false", "-"]);
         assert_eq!(row(&global), ["-", "launched", "-", "global", "true", "-"]);
+    }
+    #[test]
+    fn values_are_whole_and_null_where_nothing_is_known() {
+        let values = |fields: &[&str], value: &dyn Fn(&str) -> Value| {
+            let pairs = fields.iter().map(|&field| (field.to_owned(), value(field)));
+            Value::Object(pairs.collect()).to_string()
+        };
+        assert_eq!(
+            values(&MACHINE_FIELDS, &|field| machine_value(&machine(), field)),
+            r#"{"ip":"10.0.0.1","machine":"0123456789abcdef0123456789abcdef","metadata":{"a":"1","b":"2"}}"#
+        );
+        let state = State {
+            name: "a.service".into(),
+            active: "active".into(),
+            machine_id: machine().id,
+            ..State::default()
+        };
+        assert_eq!(
+            values(&STATE_FIELDS, &|field| state_value(&state, field)),
+            r#"{"active":"active","hash":null,"load":null,"machine":"0123456789abcdef0123456789abcdef","reason":null,"sub":null,"unit":"a.service"}"#
+        );
+        let unit = Unit::of_file(
+            "a.service",
+            &UnitFile::parse("[X-Fleet]\nGlobal=true\n").unwrap(),
+            "launched",
+        );
+        assert_eq!(
+            values(&UNIT_FIELDS[..5], &|field| unit_value(&unit, field)),
+            format!(
+                r#"{{"desc":null,"dstate":"launched","global":true,"hash":"{}","reason":null}}"#,
+                unit.file().hash()
+            )
+        );
+        assert_eq!(
+            values(&UNIT_FIELDS[5..], &|field| unit_value(&unit, field)),
+            r#"{"state":null,"target":null,"tmachine":null,"unit":"a.service"}"#
+        );
     }
 }
