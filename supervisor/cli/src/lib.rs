@@ -10,4 +10,5 @@ pub mod etcdctl;
 pub mod fleetctl;
 mod go;
 mod http;
+mod shell;
 pub mod terminal;

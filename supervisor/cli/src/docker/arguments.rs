@@ -235,6 +235,7 @@ pub(super) fn command() -> Command {
             .arg(value("input", Some('i'), "File instead of standard input"))
             .arg(switch("quiet", Some('q'), "No progress")),
             sub("version", "Show the version").arg(format()),
+            crate::shell::completion_command().disable_version_flag(true),
             sub("info", "Show what the engine holds").arg(format()),
             sub("build", "Not supported").hide(true).arg(
                 Arg::new("any")

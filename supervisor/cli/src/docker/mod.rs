@@ -28,6 +28,8 @@ use std::process::ExitCode;
 
 use corten_container::Engine;
 
+use crate::shell;
+use crate::terminal::print;
 use failure::{Failure, Outcome};
 
 /// Runs `docker` with `args` (the first is the name it was called under).
@@ -100,6 +102,10 @@ fn prepare(context: &Context, name: &str) -> Result<(), Failure> {
 fn dispatch(context: &Context, name: &str, matches: &clap::ArgMatches, args: &[OsString]) -> Outcome {
     match name {
         "version" => return system::version(matches),
+        "completion" => {
+            print(shell::completion(arguments::command(), matches));
+            return Ok(0);
+        }
         "build" => {
             return Err(Failure::plain(
                 1,

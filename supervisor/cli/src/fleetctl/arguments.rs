@@ -1,13 +1,14 @@
 //! The command line: what may be said, and the help that teaches it.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, value_parser};
 
 use super::lists;
-use crate::go;
+use crate::{go, shell};
 
 const TEMPLATE: &str = "\
 NAME:
@@ -68,6 +69,11 @@ pub(super) fn is_for_all(error: &clap::Error) -> bool {
 /// The help of fleetctl itself.
 pub(super) fn help() -> String {
     build(true).render_help().to_string()
+}
+
+/// The whole command line as manuals and shells want it.
+pub(super) fn documented() -> Command {
+    build(true)
 }
 
 /// The whole command line. The global options are shown by [`help`] only, lest each command's help repeats them all.
@@ -310,6 +316,18 @@ fn look_commands() -> Vec<Command> {
 fn other_commands() -> Vec<Command> {
     vec![
         sub("version", "Print the version").after_help("EXAMPLES:\n  fleetctl version"),
+        shell::completion_command()
+            .help_template(SUB_TEMPLATE)
+            .after_help("EXAMPLES:\n  fleetctl completion bash >/etc/bash_completion.d/fleetctl\n  fleetctl completion zsh >/usr/local/share/zsh/site-functions/_fleetctl"),
+        sub("man", "Write the manual pages into a folder")
+            .arg(
+                Arg::new("folder")
+                    .value_name("DIR")
+                    .required(true)
+                    .value_parser(value_parser!(PathBuf))
+                    .help("It must exist"),
+            )
+            .after_help("EXAMPLES:\n  fleetctl man /usr/local/share/man/man1"),
         sub(
             "fd-forward",
             "Connect standard input and output to a unix socket (the far end of --tunnel)",

@@ -24,13 +24,14 @@ mod wait;
 mod wire;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
 use clap::error::{ContextKind, ErrorKind};
 
-use crate::go;
 use crate::terminal::{answer, print, say, tell};
+use crate::{go, shell};
 use api::Api;
 use fault::Failure;
 use remote::Machines;
@@ -78,6 +79,11 @@ fn run(matches: &ArgMatches) -> Result<u8, Failure> {
     };
     match name {
         "version" => version(),
+        "completion" => {
+            print(shell::completion(arguments::documented(), command));
+            Ok(0)
+        }
+        "man" => man(command),
         "fd-forward" => forward::run(command.get_one::<String>("socket").map_or("", String::as_str)),
         "verify" => Err(Failure {
             text: SIGNED.to_owned(),
@@ -137,6 +143,17 @@ async fn run_command(
             code: 2,
         }),
     }
+}
+
+fn man(command: &ArgMatches) -> Result<u8, Failure> {
+    let folder = command.get_one::<PathBuf>("folder").expect("clap asks for it");
+    shell::man(arguments::documented(), folder).map_err(|error| {
+        Failure::new(format!(
+            "cannot write manual pages into {}: {error}",
+            folder.display()
+        ))
+    })?;
+    Ok(0)
 }
 
 fn version() -> Result<u8, Failure> {
