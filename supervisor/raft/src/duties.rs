@@ -1,17 +1,22 @@
-//! What a node does by itself: follow who leads, publish itself, decide the cluster's version, let keys expire.
+//! What a node does by itself: follow who leads, publish itself, decide the cluster's version, let keys expire, find out
+//! that it was removed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use corten_store::member::{self, Attributes};
 use corten_store::{Command, keys, meta};
 use tokio::time::Instant;
 
-use crate::Leader;
 use crate::node::Inner;
+use crate::peer::wire::{self, path};
+use crate::{Leader, identity};
 
 /// etcd's SYNC interval.
 const EXPIRY: Duration = Duration::from_millis(500);
+/// How often a member that does not vote asks whether it still is one, and how long an answer may take.
+const STANDING: Duration = Duration::from_secs(2);
 /// The pause after something failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -117,6 +122,36 @@ async fn decide_version(inner: &Inner) {
             continue;
         }
         let _ = tokio::time::timeout(PAUSE, applied.changed()).await;
+    }
+}
+
+/// While this member does not vote, asks the others now and then whether it still is one: who was removed before it was told
+/// so will never be. One that votes stands for election, and learns it by that.
+pub(crate) async fn ask_whether_removed(inner: Arc<Inner>) {
+    let me = inner.identity.member;
+    let Ok(body) = wire::encode(&me).map(Bytes::from) else {
+        return;
+    };
+    for turn in 0usize.. {
+        tokio::time::sleep(STANDING).await;
+        let members = inner.membership();
+        if members.voter_ids().any(|voter| voter == me) {
+            continue;
+        }
+        let known = members.nodes().filter(|(id, _)| **id != me);
+        let mut others: Vec<String> = known.map(|(_, peer)| peer.addr.clone()).collect();
+        if others.is_empty() {
+            let first = identity::initial_members(&inner.config).into_iter();
+            let first = first.filter(|member| member.name != inner.config.name);
+            others.extend(first.map(|member| member.peer_urls.join(",")));
+        }
+        if let Some(urls) = others.get(turn % others.len().max(1)) {
+            // That it was removed is an answer the client itself takes note of.
+            let asked = inner.client.post(urls, path::KNOWN, body.clone(), STANDING);
+            if let Err(error) = asked.await {
+                tracing::debug!(%error, "whether this member was removed is not known");
+            }
+        }
     }
 }
 

@@ -124,6 +124,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
     }
     inner.spawn(duties::publish(Arc::clone(&inner)));
     inner.spawn(duties::expire_keys(Arc::clone(&inner)));
+    inner.spawn(duties::ask_whether_removed(Arc::clone(&inner)));
     inner.spawn(voters::keep(Arc::clone(&inner)));
     Ok(Node { inner })
 }

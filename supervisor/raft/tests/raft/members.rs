@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::{Cluster, put, put_stubbornly, set, until, value};
-use corten_raft::{MemberChange, MemberError, new_member_id};
+use corten_raft::{MemberChange, MemberError, Node, new_member_id};
 
 /// The id of the member at a place, once it runs.
 fn id(cluster: &Cluster, at: usize) -> u64 {
@@ -31,6 +31,34 @@ async fn add(cluster: &mut Cluster, at: usize, learner: bool) -> u64 {
     cluster.node(0).change_members(change).await.unwrap();
     cluster.join(at).await;
     id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_that_is_removed_before_it_was_reached_finds_out() {
+    let mut cluster = Cluster::new(2, |_| {}).await;
+    cluster.start_of(0, 1).await;
+    put(cluster.node(0), "/before", "v").await;
+    let peer_urls = vec![format!("http://{}", cluster.addresses[1])];
+    let id = new_member_id(&peer_urls, "etcd-cluster", 1);
+    let learner = true;
+    let add = MemberChange::Add {
+        id,
+        peer_urls,
+        learner,
+    };
+    cluster.node(0).change_members(add).await.unwrap();
+    let mut config = cluster.config(1);
+    config.existing = true;
+    // Nobody serves its peers' routes.
+    let unreached = Node::start(config).await.unwrap();
+    let remove = MemberChange::Remove { id };
+    cluster.node(0).change_members(remove).await.unwrap();
+    let why = tokio::time::timeout(crate::common::PATIENCE, unreached.failed())
+        .await
+        .unwrap();
+    assert!(why.contains("permanently removed"), "{why}");
+    unreached.shutdown().await;
+    cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
