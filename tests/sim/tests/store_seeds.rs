@@ -56,6 +56,10 @@ fn seeds_break_things() {
         "Value(Some(",
         "Alive(",
         "Gone",
+        "Compacted",
+        "Cleared(",
+        "Promote(",
+        "Remove(",
     ] {
         assert!(traces.contains(sign), "no seed of the first twenty has {sign:?}");
     }

@@ -187,6 +187,8 @@ pub struct Machine {
     pub skew_ms: i64,
     pub slow_ms: u64,
     pub running: Option<Running>,
+    /// It is not used until an operator adds it.
+    pub is_spare: bool,
     /// It does not get to run until then.
     pub stalled_until_ms: u64,
 }

@@ -55,6 +55,12 @@ pub struct Plot {
     pub founders: usize,
     /// How many there are in all: the others stand by.
     pub machines: usize,
+    /// How many of them stand by from the beginning on; the rest wait for an operator to add them.
+    pub standbys: usize,
+    /// Whether an operator adds, promotes and removes members.
+    pub operated: bool,
+    /// How many events v2's history shall keep.
+    pub v2_history: Option<u64>,
     /// How long a voter may be silent before another machine takes its place.
     pub remove_delay_ms: u64,
     pub clients: usize,
@@ -71,8 +77,10 @@ impl Plot {
     /// The plot of a seed.
     pub fn new(rng: &mut Rng) -> Plot {
         let founders = if rng.chance(70) { 3 } else { 5 };
-        let standby = if rng.chance(35) { rng.range(1, 3) } else { 0 };
-        let machines = founders + standby as usize;
+        let standbys = if rng.chance(35) { rng.range(1, 3) } else { 0 } as usize;
+        let operated = rng.chance(35);
+        let spares = usize::from(operated && rng.chance(60));
+        let machines = founders + standbys + spares;
         let mut faults: Vec<(u64, Fault)> = (0..rng.range(2, 14))
             .map(|_| (rng.range(1_500, FAULTS_END_MS), fault(machines, rng)))
             .collect();
@@ -85,6 +93,9 @@ impl Plot {
         Plot {
             founders,
             machines,
+            standbys,
+            operated,
+            v2_history: *rng.pick(&[None, Some(10), Some(60)]),
             remove_delay_ms: *rng.pick(&[1_500, 4_000, 60_000]),
             clients: rng.range(3, 7) as usize,
             keys: rng.range(1, 4),

@@ -6,6 +6,8 @@ pub mod expiry;
 pub mod history;
 pub mod leases;
 pub mod linear;
+pub mod members;
+pub mod past;
 pub mod replicas;
 pub mod watch;
 

@@ -2,19 +2,22 @@
 //! another one, from where they were.
 //!
 //! A v3 watcher joins the stream of changes, reads what lies before from the history page by page, and does so again when
-//! it was too slow or the state was replaced. A v2 watcher asks for one event after the other (`waitIndex`).
+//! it was too slow or the state was replaced. A v2 watcher asks for one event after the other (`waitIndex`). Who looks seldom
+//! may lose what was compacted, or left v2's window, meanwhile; and is told so.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use corten_raft::{AppliedBatch, Node};
-use corten_store::keys::{Watch, history as v2};
-use corten_store::{Event, kv};
+use corten_store::Event;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
 use super::history::History;
-use crate::cluster::client::Face;
+use super::past::Compactions;
+use crate::cluster::client::read::{self, Page};
+use crate::cluster::client::{Face, Seen};
 
 /// A page of the history, in events.
 const PAGE: usize = 4;
@@ -29,13 +32,18 @@ pub struct Watcher {
     caught_up: bool,
     next: u64,
     seen: BTreeMap<u64, usize>,
+    /// What it was told is not to be had any more.
+    lost: Vec<Range<u64>>,
+    /// It looks every so often.
+    every_ms: u64,
+    looks_at_ms: u64,
     /// It forgets every so manyth change: a broken promise, for the test of the checkers.
     pub forgets: Option<u64>,
 }
 
 impl Watcher {
     /// A watcher from the beginning on.
-    pub fn new(face: Face) -> Watcher {
+    pub fn new(face: Face, every_ms: u64) -> Watcher {
         Watcher {
             face,
             at: None,
@@ -43,6 +51,9 @@ impl Watcher {
             caught_up: false,
             next: 1,
             seen: BTreeMap::new(),
+            lost: Vec::new(),
+            every_ms,
+            looks_at_ms: 0,
             forgets: None,
         }
     }
@@ -63,6 +74,15 @@ impl Watcher {
         Ok(())
     }
 
+    /// Whether it looks now.
+    pub fn is_due(&mut self, now_ms: u64) -> bool {
+        let is_due = self.looks_at_ms <= now_ms;
+        if is_due {
+            self.looks_at_ms = now_ms + self.every_ms;
+        }
+        is_due
+    }
+
     /// Reads what there is.
     ///
     /// # Errors
@@ -76,30 +96,37 @@ impl Watcher {
 
     fn look_v2(&mut self, node: &Node) -> Result<(), String> {
         loop {
-            let watch = Watch {
-                key: "/".to_owned(),
-                recursive: true,
-                stream: false,
-                since: self.next,
-            };
-            let found = node.read(|tx| v2::scan(tx, &watch)).map_err(|e| e.to_string())?;
-            match found.map_err(|e| format!("{e:?}"))?.0 {
-                v2::Found::Event(event) => self.got(event.index(), 1)?,
-                _ => return Ok(()),
+            match read::first_v2(node, self.next)? {
+                Seen::Event(at, changes) => self.got(at, changes)?,
+                Seen::NoEvent(_) => return Ok(()),
+                Seen::Cleared(upto) => self.begin_at(upto + 1),
+                other => return Err(format!("a v2 watcher from {}: {other:?}", self.next)),
             }
         }
     }
 
+    /// What lies before is lost to it.
+    fn begin_at(&mut self, next: u64) {
+        self.lost.push(self.next..next);
+        self.next = next;
+    }
+
     fn look_v3(&mut self, node: &Node) -> Result<(), String> {
         while !self.caught_up {
-            let from = self.next as i64;
-            let page = node
-                .read(|tx| kv::events_from(tx, from, PAGE))
-                .map_err(|e| e.to_string())?;
-            let page = page.map_err(|e| e.to_string())?;
-            self.caught_up = page.revisions.is_empty();
-            for changes in page.revisions {
-                self.got(changes.revision as u64, changes.changes.len())?;
+            match read::page_v3(node, self.next, PAGE)? {
+                Page::Of(revisions, _) => {
+                    self.caught_up = revisions.is_empty();
+                    for (revision, changes) in revisions {
+                        self.got(revision, changes)?;
+                    }
+                }
+                Page::Compacted(at) if at > self.next => self.begin_at(at),
+                Page::Compacted(at) => {
+                    return Err(format!(
+                        "a watcher from {} was told that {at} is compacted",
+                        self.next
+                    ));
+                }
             }
         }
         let Some(mut stream) = self.stream.take() else {
@@ -130,13 +157,23 @@ impl Watcher {
     /// Compares all it got with the one history.
     ///
     /// # Errors
-    /// The first change it missed, or got in pieces.
-    pub fn at_the_end(&self, history: &History) -> Result<(), String> {
+    /// The first change it missed, or got in pieces, or lost to a compaction nobody asked for.
+    pub fn at_the_end(&self, history: &History, compactions: &Compactions) -> Result<(), String> {
         let told = match self.face {
             Face::V2 => &history.v2,
             Face::V3 => &history.v3,
         };
-        let told: BTreeMap<u64, usize> = told.iter().map(|(at, told)| (*at, told.values.len())).collect();
+        if self.face == Face::V3
+            && let Some(lost) = self.lost.iter().find(|lost| !compactions.has(lost.end))
+        {
+            return Err(format!(
+                "a watcher lost {lost:?}, and nobody compacted at {}",
+                lost.end
+            ));
+        }
+        let is_lost = |at: u64| self.lost.iter().any(|lost| lost.contains(&at));
+        let kept = told.iter().filter(|(at, _)| !is_lost(**at));
+        let told: BTreeMap<u64, usize> = kept.map(|(at, told)| (*at, told.values.len())).collect();
         if told == self.seen {
             return Ok(());
         }

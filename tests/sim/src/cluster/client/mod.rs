@@ -1,6 +1,7 @@
 //! Clients of both faces: what they ask, how that becomes a command or a read, and how it ends.
 
-mod read;
+mod members;
+pub mod read;
 mod write;
 
 use std::sync::Arc;
@@ -47,6 +48,22 @@ pub enum Ask {
     PretendAlive(u64),
     /// End a lease.
     Revoke(u64),
+    /// Read as of a revision; v3 only.
+    ReadAt(u64),
+    /// Forget what was superseded before a revision; v3 only.
+    Compact(u64),
+    /// Remove some of what compactions left; v3 only.
+    Sweep,
+    /// Keep so many events of the history; v2 only.
+    KeepHistory(u64),
+    /// See which event a watcher finds that begins at an index or revision.
+    WatchFrom(u64),
+    /// Make a machine a member under an id, as a learner.
+    Add(usize, u64),
+    /// Have a member vote.
+    Promote(u64),
+    /// Take a member out.
+    Remove(u64),
 }
 
 /// An operation on a key.
@@ -70,6 +87,16 @@ pub enum Seen {
     Alive(i64),
     /// There is no such lease.
     Gone,
+    /// What is asked for is compacted.
+    Compacted,
+    /// The first event: its index or revision, and how many changes it has.
+    Event(u64, usize),
+    /// No event yet, up to this index or revision.
+    NoEvent(u64),
+    /// A watcher cannot begin there: the history begins at this compaction (v3), or was cleared up to this index (v2).
+    Cleared(u64),
+    /// What cannot be.
+    Wrong(String),
 }
 
 /// How an operation ended.
@@ -137,20 +164,25 @@ pub async fn perform(
             Ok(ttl_s) => of_lease(ttl_s),
             Err(e) => End::Nothing(e.to_string()),
         },
+        Ask::ReadAt(revision) => read::at(node, &operation, revision).await,
+        Ask::WatchFrom(from) => read::watch_from(node, operation.face, from),
+        Ask::Add(..) | Ask::Promote(_) | Ask::Remove(_) => members::change(node, &operation.ask).await,
         _ => match node.propose(write::command(&operation, &around)).await {
-            Ok(applied) => write::answered(&operation, &applied),
+            Ok(applied) => write::answered(&applied),
             Err(e) => failed(&e),
         },
     };
     report.end = Some(end);
 }
 
+/// An answer that speaks of no index or revision.
+fn seen(seen: Seen) -> End {
+    let (place, entry) = (0, 0);
+    End::Answer { seen, place, entry }
+}
+
 fn of_lease(ttl_s: Option<i64>) -> End {
-    End::Answer {
-        seen: ttl_s.map_or(Seen::Gone, Seen::Alive),
-        place: 0,
-        entry: 0,
-    }
+    seen(ttl_s.map_or(Seen::Gone, Seen::Alive))
 }
 
 fn failed(error: &ProposeError) -> End {

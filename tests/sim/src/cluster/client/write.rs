@@ -12,6 +12,9 @@ use crate::cluster::machine::Around;
 pub fn command(operation: &Operation, around: &Around) -> Command {
     match operation.face {
         Face::V2 => {
+            if let Ask::KeepHistory(events) = operation.ask {
+                return Command::History(events);
+            }
             let now_ms = corten_raft::Simulated::now_ms(around);
             Command::Keys(keys::Write {
                 key: operation.key(),
@@ -92,6 +95,10 @@ fn v3(operation: &Operation) -> kv::Command {
         Ask::Revoke(id) => kv::Command::LeaseRevoke {
             id: *id as kv::LeaseId,
         },
+        Ask::Compact(revision) => kv::Command::Compact {
+            revision: *revision as i64,
+        },
+        Ask::Sweep => kv::Command::Sweep,
         _ => kv::Command::DeleteRange(kv::DeleteRange {
             key: operation.key_bytes(),
             ..kv::DeleteRange::default()
@@ -100,12 +107,12 @@ fn v3(operation: &Operation) -> kv::Command {
 }
 
 /// How it ended, as applied.
-pub fn answered(operation: &Operation, applied: &Applied) -> End {
+pub fn answered(applied: &Applied) -> End {
     let (seen, place) = match &applied.response {
         Response::Keys(Ok(event)) => (Seen::Done, event.index()),
         Response::Keys(Err(error)) => match error.code {
             Code::KeyNotFound | Code::TestFailed | Code::NodeExist => (Seen::Refused, applied.etcd_index),
-            _ => return End::Unknown(format!("{error:?}")),
+            _ => (Seen::Wrong(format!("{error:?}")), 0),
         },
         Response::Kv(Ok(kv::Answer::Put(answer))) => (Seen::Done, answer.revision as u64),
         Response::Kv(Ok(kv::Answer::DeleteRange(answer))) => {
@@ -127,8 +134,11 @@ pub fn answered(operation: &Operation, applied: &Applied) -> End {
         Response::Kv(Ok(kv::Answer::LeaseGrant { revision, .. } | kv::Answer::LeaseRevoke { revision })) => {
             (Seen::Done, *revision as u64)
         }
+        Response::Kv(Ok(kv::Answer::Compact { revision })) => (Seen::Done, *revision as u64),
+        Response::Kv(Ok(kv::Answer::Sweep { .. })) | Response::Recorded => (Seen::Done, 0),
         Response::Kv(Err(kv::Error::LeaseNotFound)) => (Seen::Gone, 0),
-        other => return End::Unknown(format!("{operation:?}: {other:?}")),
+        Response::Kv(Err(kv::Error::Compacted)) => (Seen::Compacted, 0),
+        other => (Seen::Wrong(format!("{other:?}")), 0),
     };
     End::Answer {
         seen,

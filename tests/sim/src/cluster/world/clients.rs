@@ -9,6 +9,8 @@ use crate::cluster::checkers::Recorded;
 
 /// Of 100 operations, how many are about leases.
 const OF_LEASES: u64 = 35;
+/// Of 100 others, how many are about members, where an operator is at work.
+const OF_MEMBERS: u64 = 3;
 
 impl World {
     pub(super) fn ask(&mut self, client: usize) {
@@ -58,18 +60,31 @@ impl World {
             let (face, key, ask) = (Face::V3, 0, self.draw_of_lease(client));
             return Operation { face, key, ask };
         }
+        if self.plot.operated
+            && self.rng.chance(OF_MEMBERS)
+            && let Some(ask) = self.draw_of_operator()
+        {
+            let (face, key) = (Face::V3, 0);
+            return Operation { face, key, ask };
+        }
         let face = *self.rng.pick(&[Face::V2, Face::V3]);
         let key = self.rng.range(0, self.plot.keys);
         self.next_value += 1;
         let value = self.next_value;
         let last = self.last_seen.get(&(face, key)).copied().unwrap_or(0);
-        let ask = match self.rng.range(0, 20) {
-            0..6 => Ask::Set(value),
-            6 if face == Face::V2 => Ask::SetFor(value, self.rng.range(200, 6_000)),
-            6 => Ask::Set(value),
-            7..9 => Ask::Create(value),
-            9..12 => Ask::Swap(last, value),
-            12..14 => Ask::Delete,
+        let highest = self.highest.get(&face).copied().unwrap_or(1).max(1);
+        let past = self.rng.range(highest.saturating_sub(50).max(1), highest + 2);
+        let ask = match (self.rng.range(0, 40), face) {
+            (0..12, _) => Ask::Set(value),
+            (12..14, Face::V2) => Ask::SetFor(value, self.rng.range(200, 6_000)),
+            (12..17, _) => Ask::Create(value),
+            (17..23, _) => Ask::Swap(last, value),
+            (23..27, _) => Ask::Delete,
+            (27..30, _) => Ask::WatchFrom(past),
+            (30, Face::V2) => self.plot.v2_history.map_or(Ask::Read, Ask::KeepHistory),
+            (30, Face::V3) => Ask::Compact(past.min(highest)),
+            (31, Face::V3) => Ask::Sweep,
+            (32..34, Face::V3) => Ask::ReadAt(past.min(highest)),
             _ if self.mutation == Some(Mutation::StaleRead) => Ask::ReadStale,
             _ => Ask::Read,
         };
@@ -78,6 +93,7 @@ impl World {
 
     pub(super) fn ended(&mut self, number: usize, at_ms: u64, end: End) {
         self.say(format!("#{number} ends at {at_ms}: {end:?}"));
+        let mut added = None;
         let one = &mut self.recorded[number];
         let key = (one.operation.face, one.operation.key);
         let value = match (&one.operation.ask, &end) {
@@ -97,6 +113,13 @@ impl World {
         if one.began_ms >= FAULTS_END_MS && matches!(end, End::Answer { .. }) {
             self.answered_in_calm += 1;
         }
+        if let End::Answer { place, .. } = end {
+            let highest = self.highest.entry(key.0).or_default();
+            *highest = place.max(*highest);
+        }
+        if let Ask::Add(machine, _) = one.operation.ask {
+            added = Some((machine, end.clone()));
+        }
         let is_gone = matches!(end, End::Answer { seen: Seen::Gone, .. });
         let lease = one.operation.ask.lease().filter(|_| is_gone);
         one.ended = Some((at_ms, end));
@@ -108,6 +131,9 @@ impl World {
         }
         if let Some(value) = value {
             self.last_seen.insert(key, value);
+        }
+        if let Some((machine, end)) = added {
+            self.was_added(machine, &end);
         }
         if let Some(client) = self.waits_for.iter().position(|waits| *waits == Some(number)) {
             self.waits_for[client] = None;

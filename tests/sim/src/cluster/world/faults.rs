@@ -92,7 +92,12 @@ impl World {
                     }
                 }
             }
-            Fault::LoseDisk { machine, for_ms } => self.lose_disk(machine, for_ms),
+            Fault::LoseDisk { machine, for_ms } => {
+                // Of fewer voters, a lost disk may be a lost cluster.
+                if self.fewest_voters() >= 3 {
+                    self.lose_disk(machine, for_ms);
+                }
+            }
         }
     }
 
@@ -123,7 +128,7 @@ impl World {
             target.disk.set_full(false);
             target.set_slow(2);
             target.stalled_until_ms = 0;
-            if target.running.is_none() {
+            if target.running.is_none() && !target.is_spare {
                 self.start(machine);
             }
         }

@@ -2,16 +2,18 @@
 
 use super::super::disk::SimDisk;
 use super::super::machine::{Member, has_failed};
-use super::{Event, Mutation, Stream, World};
+use super::{Event, FASTEST_MS, Mutation, Stream, World};
 use crate::cluster::checkers::history::Upto;
 use crate::rng::Rng;
 
 /// What makes a node of no use although nothing is wrong with it.
 const REASONS: [&str; 2] = ["permanently removed", "has been part of this cluster before"];
+/// Why a machine cannot join as the member an operator has made of it: the members have changed since, or none answers.
+const JOINING: [&str; 2] = ["error validating peerURLs", "cannot fetch cluster info"];
 
 impl World {
     pub(super) fn start(&mut self, machine: usize) {
-        if self.machines[machine].running.is_some() {
+        if self.machines[machine].running.is_some() || self.machines[machine].is_spare {
             return;
         }
         self.starts += 1;
@@ -60,6 +62,12 @@ impl World {
                 self.kill(machine, 500);
                 Ok(())
             }
+            Err(e) if JOINING.iter().any(|reason| e.contains(reason)) => {
+                self.say(format!("m{machine} does not start: {e}"));
+                self.kill(machine, 200);
+                self.stands_by(machine);
+                Ok(())
+            }
             Err(e) => Err(format!("m{machine} does not start: {e}")),
         }
     }
@@ -104,6 +112,9 @@ impl World {
                 let for_ms = self.rng.range(20, 1_500);
                 self.power_goes(machine, for_ms);
                 continue;
+            }
+            if self.now_ms % 20 >= FASTEST_MS {
+                continue; // it costs
             }
             let Some(why) = self.machines[machine].node().and_then(has_failed) else {
                 continue;

@@ -4,6 +4,7 @@
 mod clients;
 mod faults;
 mod life;
+mod operator;
 mod state;
 mod traffic;
 
@@ -38,6 +39,8 @@ const FORMED_MS: u64 = 1_000;
 const PATIENCE_MS: u64 = 2_000;
 /// How many answers clients must get after the last fault.
 const ANSWERS_IN_CALM: u64 = 10;
+/// How often watchers look: at once, or seldom.
+const EVERY_MS: [u64; 2] = [20, 2_500];
 
 #[derive(Debug)]
 enum Event {
@@ -87,6 +90,8 @@ pub struct World {
     age: u64,
     starts: u64,
     plot: Plot,
+    /// The founders' names and peer URLs.
+    founders: Vec<(String, String)>,
     history: History,
     recorded: Vec<Recorded>,
     /// Which operation a client waits for.
@@ -105,13 +110,16 @@ pub struct World {
     /// When somebody stood for election last.
     elected_ms: u64,
     next_value: u64,
+    /// The highest index or revision any client was told.
+    highest: BTreeMap<Face, u64>,
     rng: Rng,
     mutation: Option<Mutation>,
     trace: String,
     data: TempDir,
 }
 
-fn url(machine: usize) -> String {
+/// Where peers reach a machine.
+pub fn url(machine: usize) -> String {
     format!("http://m{machine}:2380")
 }
 
@@ -127,12 +135,12 @@ impl World {
         let mut rng = Rng::new(seed);
         let plot = Plot::new(&mut rng);
         let data = a_place().expect("a directory for the states can be made");
-        let members: Vec<(String, String)> = (0..plot.founders)
+        let founders: Vec<(String, String)> = (0..plot.founders)
             .map(|number| (format!("m{number}"), url(number)))
             .collect();
         let machine = |number: usize, rng: &mut Rng| {
             let mut config = Config::new(format!("m{number}"), data.path().join(number.to_string()));
-            config.initial_cluster = members.clone();
+            config.initial_cluster = founders.clone();
             config.advertise_peer_urls = vec![url(number)];
             config.existing = number >= plot.founders;
             config.remove_delay_ms = Some(plot.remove_delay_ms);
@@ -155,6 +163,7 @@ impl World {
                 },
                 slow_ms: 2,
                 running: None,
+                is_spare: number >= plot.founders + plot.standbys,
                 stalled_until_ms: 0,
             }
         };
@@ -164,8 +173,12 @@ impl World {
         let mut world = World {
             now_ms: 0,
             machines,
+            founders,
             streams: BTreeMap::new(),
-            watchers: vec![Watcher::new(Face::V2), Watcher::new(Face::V3)],
+            watchers: EVERY_MS
+                .iter()
+                .flat_map(|every_ms| [Face::V2, Face::V3].map(|face| Watcher::new(face, *every_ms)))
+                .collect(),
             net: Net::new(Rng::new(rng.number())),
             outbox: Outbox::default(),
             queue: BTreeMap::new(),
@@ -183,13 +196,14 @@ impl World {
             newest_term: 0,
             elected_ms: 0,
             next_value: 0,
+            highest: BTreeMap::new(),
             rng,
             mutation,
             trace: String::new(),
             plot,
             data,
         };
-        for machine in 0..world.plot.machines {
+        for machine in 0..world.plot.founders + world.plot.standbys {
             let later = if machine < world.plot.founders { 1 } else { 1_500 };
             world.at(later + machine as u64, Event::Start(machine));
         }

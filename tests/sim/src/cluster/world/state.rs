@@ -3,7 +3,7 @@
 use corten_raft::Node;
 use tokio::sync::broadcast::error::TryRecvError;
 
-use super::super::checkers::{acknowledged, current, expiry, leases, linear, replicas};
+use super::super::checkers::{acknowledged, current, expiry, leases, linear, members, past, replicas};
 use super::super::machine::Machine;
 use super::World;
 
@@ -45,6 +45,9 @@ impl World {
     pub(super) fn watch(&mut self) -> Result<(), String> {
         let mut watchers = std::mem::take(&mut self.watchers);
         for watcher in &mut watchers {
+            if !watcher.is_due(self.now_ms) && !self.is_closing {
+                continue;
+            }
             let running = |machine: &Machine| {
                 let running = machine.running.as_ref()?;
                 running.member.as_ref()?;
@@ -84,6 +87,7 @@ impl World {
         let mut ids: Vec<u64> = nodes.iter().map(|node| node.member_id()).collect();
         ids.sort_unstable();
         let first = nodes.first().map(|node| node.status());
+        let voters = members::voters(self.plot.founders, &self.recorded);
         let is_well = |node: &&Node| {
             let (status, members) = (node.status(), node.members());
             let same = first.as_ref().is_some_and(|first| {
@@ -93,11 +97,11 @@ impl World {
             same && status.leader_id != 0
                 && status.applied_index == status.raft_index
                 && members.iter().map(|member| member.id).eq(ids.iter().copied())
-                && members.iter().filter(|member| !member.learner).count() == self.plot.founders
+                && voters.contains(&members.iter().filter(|member| !member.learner).count())
                 && expiry::is_tidy(node, self.now_ms)
                 && leases::is_tidy(node)
         };
-        nodes.len() == self.machines.len()
+        nodes.len() == self.machines.iter().filter(|machine| !machine.is_spare).count()
             && nodes.iter().all(is_well)
             && self.waits_for.iter().all(Option::is_none)
     }
@@ -116,9 +120,12 @@ impl World {
         current::at_the_end(&self.recorded)?;
         let calm_ms = self.elected_ms.max(super::FAULTS_END_MS) + SETTLES_MS;
         self.leases.at_the_end(&self.history, &self.recorded, calm_ms)?;
+        let compactions = past::Compactions::of(&self.recorded);
         self.watchers
             .iter()
-            .try_for_each(|watcher| watcher.at_the_end(&self.history))?;
+            .try_for_each(|watcher| watcher.at_the_end(&self.history, &compactions))?;
+        past::at_the_end(&self.history, &self.recorded)?;
+        members::at_the_end(&nodes[0].members(), &self.recorded)?;
         linear::at_the_end(&self.recorded)?;
         self.say(format!(
             "healed: index {}, revision {}, {} operations, {} answered in the calm",
