@@ -545,7 +545,8 @@ fn a_machine_cut_off_loses_its_unit_and_stops_it_when_it_is_back() -> Result<()>
         ensure!(c.run(&lonely, "systemctl is-active single.service")?.trim() == "active");
         // systemd forgets a stopped unit's times, the journal does not.
         let when = |name: &str, what: &str| -> Result<f64> {
-            let ask = format!("sudo journalctl -b -u fenced.service -o short-unix | grep ' systemd.*{what} '");
+            let ask =
+                format!("sudo journalctl -b -u fenced.service -o short-unix | grep ' systemd.*{what} '");
             let line = c.run(name, &ask)?;
             Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
         };
