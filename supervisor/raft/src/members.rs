@@ -203,11 +203,13 @@ impl Inner {
                     .await
             }
             MemberChange::Promote { id } => {
-                self.known(&now, *id)?;
+                let peer = self.known(&now, *id)?;
                 if now.voter_ids().any(|voter| voter == *id) {
                     return Err(MemberError::NotLearner);
                 }
-                if !has_caught_up(&self.raft.metrics().borrow(), *id) {
+                let caught_up = has_caught_up(&self.raft.metrics().borrow(), *id);
+                // What it once had says nothing of one that has died since, or lost its disk.
+                if !caught_up || !lives(&self.client, *id, &peer.addr).await {
                     return Err(MemberError::NotReady);
                 }
                 self.give_roles(&now, &[(*id, true)]).await?;

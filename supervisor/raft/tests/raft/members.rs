@@ -62,6 +62,25 @@ async fn a_learner_that_is_removed_before_it_was_reached_finds_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_learner_that_does_not_live_is_not_promoted() {
+    let mut cluster = Cluster::new(2, |_| {}).await;
+    cluster.start_of(0, 1).await;
+    put(cluster.node(0), "/before", "v").await;
+    let id = add(&mut cluster, 1, true).await;
+    until("the learner has caught up", || {
+        value(cluster.node(1), "/before").is_some()
+    })
+    .await;
+    cluster.stop(1).await;
+    let promote = MemberChange::Promote { id };
+    assert_eq!(
+        cluster.node(0).change_members(promote).await,
+        Err(MemberError::NotReady)
+    );
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_becomes_three_without_a_pause_and_two_again() {
     let mut cluster = Cluster::new(3, |_| {}).await;
     cluster.start_of(0, 1).await;
