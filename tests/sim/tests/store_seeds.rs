@@ -4,7 +4,7 @@
 use std::process::{Command, Output};
 
 /// Seeds run by every test run.
-const SEEDS: u64 = 140;
+const SEEDS: u64 = 200;
 /// In how many seeds a promise broken on purpose must be found.
 const MUTANT_SEEDS: u64 = 30;
 
