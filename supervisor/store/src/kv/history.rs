@@ -109,6 +109,9 @@ fn change(at: Place, record: &Record<'_>) -> Change {
     }
 }
 
+/// An empty store's hash, etcd's own; 0 would read as no answer.
+const OF_NOTHING: u64 = 1_084_519_789;
+
 /// Hashes every change up to `revision` (0: the current one) that a compaction has not made unreachable.
 ///
 /// # Errors
@@ -122,7 +125,7 @@ pub fn hash(tx: &(impl Read + ?Sized), revision: i64) -> Lookup<Hash> {
         at => at,
     };
     // A sum, so that what is not swept yet can be taken out again in any order.
-    let mut sum = 0u64;
+    let mut sum = OF_NOTHING;
     rows::scan_records(tx, Place::default(), &mut |at, record| {
         if at.main > upto {
             return Ok(ControlFlow::Break(()));

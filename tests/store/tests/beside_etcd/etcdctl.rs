@@ -34,6 +34,9 @@ fn masked(text: &str) -> String {
     let is_log = |line: &&str| line.starts_with("stty: ") || line.starts_with("{\"level\"");
     text.split_inclusive('\n')
         .filter(|line| !is_log(line))
+        .map(without_widths)
+        .collect::<String>()
+        .split_inclusive('\n')
         .flat_map(|line| line.split_inclusive([' ', '\n', ',', ':', '{', '}', '[', ']', '|', '-']))
         .map(|word| {
             let bare = word.trim_end_matches([' ', '\n', ',', ':', '{', '}', '[', ']', '|', '-']);
@@ -49,6 +52,15 @@ fn masked(text: &str) -> String {
             }
         })
         .collect()
+}
+
+/// A row of a table, without what shows how wide its columns are: an id of 15 hexadecimal digits makes one narrower.
+fn without_widths(line: &str) -> String {
+    match line.as_bytes().first() {
+        Some(b'+') => line.replace('-', ""),
+        Some(b'|') => line.split_whitespace().map(|word| format!("{word} ")).chain(["\n".to_owned()]).collect(),
+        _ => line.to_owned(),
+    }
 }
 
 /// Splits at spaces; single quotes keep them.
