@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::identity::{self, Identity};
-use crate::members::{MemberChange, new_member_id};
+use crate::members::{MemberChange, MemberError, new_member_id};
 use crate::node::Inner;
 use crate::peer::client::Client;
 use crate::peer::wire;
@@ -134,49 +134,75 @@ pub(crate) async fn who_knows(config: &Config, member: u64, client: &Client) -> 
 /// Asks the members until their leader takes this machine in.
 async fn ask_in(config: &Config, world: &World) -> Result<Identity, StartError> {
     let peer_urls = own_urls(config);
-    let id = new_member_id(&peer_urls, &config.initial_cluster_token, world.now_ms());
-    let stranger = Client::of_stranger(0, config.peer_tls.clone(), world);
+    let new_id = || new_member_id(&peer_urls, &config.initial_cluster_token, world.now_ms());
+    let mut id = new_id();
     let deadline = Instant::now() + TAKEN_IN;
     loop {
-        let mut why = String::new();
-        for url in identity::initial_members(config)
-            .iter()
-            .filter(|member| member.name != config.name)
-            .flat_map(|member| &member.peer_urls)
-        {
-            let (cluster, members) = match ask(&stranger, url).await {
-                Ok(answer) => answer,
-                Err(cause) => {
-                    why = cause;
-                    continue;
-                }
-            };
-            let change = MemberChange::Join {
-                id,
-                peer_urls: peer_urls.clone(),
-            };
-            let client = Client::of_stranger(cluster, config.peer_tls.clone(), world);
-            let others = members.iter().filter(|told| told.peer_urls != peer_urls);
-            for told in others {
-                match client
-                    .change_members(&told.peer_urls.join(","), &change, ANSWER)
-                    .await
-                {
-                    Ok(()) => {
-                        tracing::info!("cluster {cluster:x} has taken this machine in as member {id:x}");
-                        return Ok(Identity { member: id, cluster });
-                    }
-                    Err(error) => why = error.to_string(),
-                }
-            }
-        }
+        let Refused { why, removed } = match ask_each(config, world, id, &peer_urls).await {
+            Ok(identity) => return Ok(identity),
+            Err(refused) => refused,
+        };
         if Instant::now() >= deadline {
             return Err(StartError::Join(format!(
                 "no member of the cluster has taken this machine in within {TAKEN_IN:?}: {why}"
             )));
         }
+        if removed {
+            id = new_id();
+        }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Why nobody took this machine in.
+#[derive(Default)]
+struct Refused {
+    why: String,
+    /// Somebody did, this machine did not hear of it, and an operator has taken it out again: it is nobody under that id.
+    removed: bool,
+}
+
+/// Asks one member after the other to have this machine taken in as `id`.
+async fn ask_each(
+    config: &Config,
+    world: &World,
+    id: u64,
+    peer_urls: &[String],
+) -> Result<Identity, Refused> {
+    let stranger = Client::of_stranger(0, config.peer_tls.clone(), world);
+    let change = MemberChange::Join {
+        id,
+        peer_urls: peer_urls.to_vec(),
+    };
+    let mut refused = Refused::default();
+    for url in identity::initial_members(config)
+        .iter()
+        .filter(|member| member.name != config.name)
+        .flat_map(|member| &member.peer_urls)
+    {
+        let (cluster, members) = match ask(&stranger, url).await {
+            Ok(answer) => answer,
+            Err(cause) => {
+                refused.why = cause;
+                continue;
+            }
+        };
+        let client = Client::of_stranger(cluster, config.peer_tls.clone(), world);
+        for told in members.iter().filter(|told| told.peer_urls != peer_urls) {
+            let urls = told.peer_urls.join(",");
+            match client.change_members(&urls, &change, ANSWER).await {
+                Ok(()) => {
+                    tracing::info!("cluster {cluster:x} has taken this machine in as member {id:x}");
+                    return Ok(Identity { member: id, cluster });
+                }
+                Err(error) => {
+                    refused.removed |= error == MemberError::Removed;
+                    refused.why = error.to_string();
+                }
+            }
+        }
+    }
+    Err(refused)
 }
 
 /// Where peers reach this machine.

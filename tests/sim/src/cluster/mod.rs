@@ -50,17 +50,23 @@ pub enum Mutation {
     ClockAhead,
     /// A member answers signs of life itself, and passes none on to the leader.
     DeafMember,
+    /// A member is said to be removed, and is not.
+    ForgottenRemoval,
+    /// The history is said to be compacted, and is not.
+    ForgottenCompaction,
 }
 
 impl Mutation {
     /// All, by name.
-    pub const ALL: [(&str, Mutation); 6] = [
+    pub const ALL: [(&str, Mutation); 8] = [
         ("sync-lies", Mutation::SyncLies),
         ("stale-read", Mutation::StaleRead),
         ("rollback", Mutation::Rollback),
         ("watch-forgets", Mutation::WatchForgets),
         ("clock-ahead", Mutation::ClockAhead),
         ("deaf-member", Mutation::DeafMember),
+        ("forgotten-removal", Mutation::ForgottenRemoval),
+        ("forgotten-compaction", Mutation::ForgottenCompaction),
     ];
 }
 

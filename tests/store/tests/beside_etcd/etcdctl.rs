@@ -58,7 +58,11 @@ fn masked(text: &str) -> String {
 fn without_widths(line: &str) -> String {
     match line.as_bytes().first() {
         Some(b'+') => line.replace('-', ""),
-        Some(b'|') => line.split_whitespace().map(|word| format!("{word} ")).chain(["\n".to_owned()]).collect(),
+        Some(b'|') => line
+            .split_whitespace()
+            .map(|word| format!("{word} "))
+            .chain(["\n".to_owned()])
+            .collect(),
         _ => line.to_owned(),
     }
 }

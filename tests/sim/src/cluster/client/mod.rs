@@ -64,6 +64,8 @@ pub enum Ask {
     Promote(u64),
     /// Take a member out.
     Remove(u64),
+    /// Do nothing, and say that it is done: a broken promise, for the test of the checkers.
+    Pretend,
 }
 
 /// An operation on a key.
@@ -164,6 +166,7 @@ pub async fn perform(
             Ok(ttl_s) => of_lease(ttl_s),
             Err(e) => End::Nothing(e.to_string()),
         },
+        Ask::Pretend => seen(Seen::Done),
         Ask::ReadAt(revision) => read::at(node, &operation, revision).await,
         Ask::WatchFrom(from) => read::watch_from(node, operation.face, from),
         Ask::Add(..) | Ask::Promote(_) | Ask::Remove(_) => members::change(node, &operation.ask).await,

@@ -44,6 +44,12 @@ impl World {
             && let Some(member) = running.member.clone()
         {
             let (around, outbox) = (Arc::clone(&running.around), Arc::clone(&self.outbox));
+            let ask = match (self.mutation, &operation.ask) {
+                (Some(Mutation::ForgottenRemoval), Ask::Remove(_))
+                | (Some(Mutation::ForgottenCompaction), Ask::Compact(_)) => Ask::Pretend,
+                (_, ask) => ask.clone(),
+            };
+            let operation = Operation { ask, ..operation };
             target.spawn(client::perform(member, around, outbox, number, operation));
         }
         self.at(

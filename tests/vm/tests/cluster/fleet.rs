@@ -1,164 +1,11 @@
-//! A formed cluster of three, used and broken: its stores, its clients, its losses. The tests share the machines.
-
-use std::time::Duration;
+//! Units over the cluster, by fleetctl.
 
 use anyhow::{Context, Result, ensure};
-use corten_vm::config::REGISTRY;
-use corten_vm::fleetctl::{Fleetctl, unit_file};
-use corten_vm::rig::{SharedCluster, fails, says, wait_output};
-use corten_vm::{Cluster, faults};
+use corten_vm::faults;
+use corten_vm::fleetctl::{Fleetctl, UnitRow, unit_file};
+use corten_vm::rig::{says, wait_output};
 
-const VM: &str = env!("CARGO_BIN_EXE_corten-vm");
-const NODES: [&str; 3] = ["node1", "node2", "node3"];
-const SOON: Duration = Duration::from_secs(90);
-
-static CLUSTER: SharedCluster = SharedCluster::new("cluster");
-
-fn cluster(test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
-    CLUSTER.test(VM, test)
-}
-
-#[test]
-#[ignore = "boots machines"]
-fn a_key_set_on_one_machine_is_read_on_all() -> Result<()> {
-    cluster(|c| {
-        ensure!(c.run("node1", "etcdctl set /shared hello")?.trim() == "hello");
-        for name in NODES {
-            wait_output(c, name, "etcdctl get /shared", SOON, |text| {
-                text.trim() == "hello"
-            })?;
-        }
-        ensure!(
-            c.run(
-                "node2",
-                "etcdctl mkdir /d && etcdctl mk /d/a 1 && etcdctl update /d/a 2"
-            )?
-            .contains('2')
-        );
-        ensure!(c.run("node2", "etcdctl ls --recursive /d")?.trim() == "/d/a");
-        c.run("node2", "etcdctl rm /d/a && etcdctl rmdir /d")?;
-        says(
-            &fails(c, "node2", "etcdctl get /d/a", 4)?,
-            &["100", "Key not found"],
-        )?;
-        says(
-            &fails(c, "node2", "etcdctl get --no-such-option /a", 1)?,
-            &["no-such-option"],
-        )
-    })
-}
-
-#[test]
-#[ignore = "boots machines"]
-fn a_watcher_on_another_machine_sees_a_change_and_a_ttl_ends() -> Result<()> {
-    cluster(|c| {
-        // From an index on, because nobody knows when the watcher is there.
-        let before = c.run("node1", "etcdctl -o extended set /before x")?;
-        let index = before
-            .lines()
-            .find_map(|line| line.strip_prefix("Modified-Index: "));
-        let index = index.with_context(|| before.clone())?.trim();
-        let watch = format!("etcdctl exec-watch --after-index {index} /watched -- env");
-        let ssh = c.ssh("node2")?;
-        let watcher = std::thread::spawn(move || ssh.run(&watch, SOON));
-        let seen = wait_output(
-            c,
-            "node1",
-            "etcdctl set --ttl 2 /watched seen; etcdctl get /watched",
-            SOON,
-            |t| t.contains("seen"),
-        )?;
-        says(&seen, &["seen"])?;
-        wait_output(
-            c,
-            "node3",
-            "etcdctl get /watched >/dev/null 2>&1; echo $?",
-            SOON,
-            |code| code.trim() == "4",
-        )?;
-        c.run(
-            "node2",
-            "pid=$(pgrep -f '[e]xec-watch --after-index' | head -n 1); kill -INT $pid; true",
-        )?;
-        let said = watcher
-            .join()
-            .map_err(|_| anyhow::anyhow!("the watcher panicked"))??;
-        says(
-            &said,
-            &[
-                "ETCD_WATCH_ACTION=set",
-                "ETCD_WATCH_KEY=/watched",
-                "ETCD_WATCH_ACTION=expire",
-            ],
-        )
-    })
-}
-
-#[test]
-#[ignore = "boots machines"]
-fn docker_pulls_runs_shows_and_removes() -> Result<()> {
-    cluster(|c| {
-        let image = format!("{REGISTRY}/paas-monitor");
-        c.run("node1", &format!("sudo docker pull {image}"))?;
-        says(
-            &c.run("node1", "sudo docker images")?,
-            &["paas-monitor", "latest"],
-        )?;
-        c.run(
-            "node1",
-            &format!("sudo docker run -d --name web -p 8080:1337 {image}"),
-        )?;
-        says(&c.run("node1", "sudo docker ps")?, &["web", "8080->1337/tcp"])?;
-        let page = corten_vm::demo::fetch(c, "node2", "10.77.0.11:8080")?;
-        says(&page, &["container"])?;
-        ensure!(c.run("node1", "sudo docker exec web echo inside")?.trim() == "inside");
-        says(
-            &c.run("node1", "sudo docker inspect web")?,
-            &["\"Running\": true"],
-        )?;
-        c.run("node1", "sudo docker stop web && sudo docker rm web")?;
-        ensure!(!c.run("node1", "sudo docker ps -a")?.contains("web"));
-        let code = c.run(
-            "node1",
-            &format!("sudo docker run --rm {image} sh -c 'exit 7'; echo $?"),
-        )?;
-        ensure!(code.trim() == "7", "{code}");
-        Ok(())
-    })
-}
-
-#[test]
-#[ignore = "boots machines"]
-fn docker_says_what_is_wrong() -> Result<()> {
-    cluster(|c| {
-        let none = fails(
-            c,
-            "node1",
-            &format!("sudo docker pull {REGISTRY}/no-such-image"),
-            1,
-        )?;
-        says(&none, &["no-such-image"])?;
-        says(&fails(c, "node1", "sudo docker stop nobody", 1)?, &["nobody"])?;
-        says(
-            &fails(c, "node1", "sudo docker run -p 1337", 1)
-                .or_else(|_| fails(c, "node1", "sudo docker run -p 1337", 125))?,
-            &["docker run"],
-        )?;
-        let image = format!("{REGISTRY}/paas-monitor");
-        let publish = |name: &str| format!("sudo docker run -d --name {name} -p 8081:1337 {image}");
-        c.run("node1", &publish("first"))?;
-        let taken = fails(c, "node1", &publish("second"), 125);
-        c.run(
-            "node1",
-            "sudo docker rm -f first; sudo docker rm -f second || true",
-        )?;
-        says(&taken?, &["8081"])?;
-        c.registry().stop()?;
-        let away = fails(c, "node1", &format!("sudo docker pull {REGISTRY}/other"), 1);
-        c.restart_registry()?;
-        says(&away?, &[REGISTRY])
-    })
-}
+use super::{SOON, cluster};
 
 #[test]
 #[ignore = "boots machines"]
@@ -474,151 +321,35 @@ fn instances_are_replaced_one_at_a_time() -> Result<()> {
 
 #[test]
 #[ignore = "boots machines"]
-fn a_killed_supervisor_comes_back_with_everything_and_disturbs_no_unit() -> Result<()> {
+fn a_drained_machine_gets_rid_of_its_units_and_gets_none_until_it_is_uncordoned() -> Result<()> {
     cluster(|c| {
         let fleetctl = Fleetctl::by(c, "node1")?;
-        let file = unit_file(c, "steady.service", "[Service]\nExecStart=/bin/sleep infinity\n")?;
-        fleetctl.run(&["start", &file])?;
-        let at = faults::name_of(c, &fleetctl.wait_active("steady.service", SOON)?)?;
-        let pid = "systemctl show -P MainPID steady.service";
-        let before = c.run(&at, pid)?;
-        let acknowledged = faults::write_until(c, "node1", "/killed", |c| {
-            for _ in 0..3 {
-                for name in NODES {
-                    c.run(
-                        name,
-                        "sudo systemctl kill --kill-whom=main -s KILL corten.service",
-                    )?;
-                }
-                c.wait_all_ready(|_, _| {})?;
-            }
-            Ok(())
-        })?;
-        faults::all_there(c, "node3", "/killed", &acknowledged)?;
-        ensure!(c.run(&at, pid)? == before, "steady.service was restarted");
-        fleetctl.run(&["destroy", "steady.service"])?;
-        Ok(())
-    })
-}
-
-#[test]
-#[ignore = "boots machines"]
-fn a_power_cut_of_all_machines_loses_no_acknowledged_key() -> Result<()> {
-    cluster(|c| {
-        let acknowledged = faults::write_until(c, "node2", "/cut", |c| {
-            for name in NODES {
-                c.machine_mut(name)?.power_cut()?;
-            }
-            Ok(())
-        })?;
-        c.power_on_all()?;
-        c.wait_all_ready(|_, _| {})?;
-        faults::all_there(c, "node1", "/cut", &acknowledged)
-    })
-}
-
-#[test]
-#[ignore = "boots machines"]
-fn a_machine_cut_off_loses_its_unit_and_stops_it_when_it_is_back() -> Result<()> {
-    cluster(|c| {
-        let fleetctl = Fleetctl::by(c, "node1")?;
-        let file = unit_file(c, "single.service", "[Service]\nExecStart=/bin/sleep infinity\n")?;
-        fleetctl.run(&["start", &file])?;
-        let text = "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nMachineOf=single.service\nOnPartition=stop\n";
-        let fenced = unit_file(c, "fenced.service", text)?;
-        fleetctl.run(&["start", &fenced])?;
-        let address = fleetctl.wait_active("single.service", SOON)?;
-        let lonely = faults::name_of(c, &address)?;
-        ensure!(fleetctl.wait_active("fenced.service", SOON)? == address);
-        let other = NODES
-            .into_iter()
-            .find(|name| *name != lonely)
-            .context("another machine")?;
-        c.network().cut(&lonely)?;
-        let fleetctl = Fleetctl::by(c, other)?;
-        fleetctl.wait_units("both elsewhere", SOON, |rows| {
-            rows.iter()
-                .filter(|row| row.active == "active" && row.address != address)
-                .count()
-                == 2
-        })?;
-        ensure!(c.run(&lonely, "systemctl is-active single.service")?.trim() == "active");
-        // systemd forgets a stopped unit's times, the journal does not.
-        let when = |name: &str, what: &str| -> Result<f64> {
-            let ask =
-                format!("sudo journalctl -b -u fenced.service -o short-unix | grep ' systemd.*{what} '");
-            let line = c.run(name, &ask)?;
-            Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
+        let sleeps = |name: &str, options: &str| {
+            let text = format!("[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\n{options}\n");
+            unit_file(c, name, &text)
         };
-        let next = fleetctl.wait_active("fenced.service", SOON)?;
-        let stopped = when(&lonely, "Stopped")?;
-        let started = when(&faults::name_of(c, &next)?, "Started")?;
-        ensure!(
-            stopped <= started,
-            "it stopped at {stopped} on the machine that was cut off, and had started at {started} elsewhere"
-        );
-        says(&fails(c, &lonely, "etcdctl set /minority x", 4)?, &["Error"])?;
-        c.network().heal(&lonely)?;
-        wait_output(
-            c,
-            &lonely,
-            "systemctl is-active single.service; true",
-            SOON,
-            |text| text.trim() != "active",
-        )?;
-        wait_output(
-            c,
-            other,
-            "fleetctl list-machines --no-legend | wc -l",
-            SOON,
-            |count| count.trim() == "3",
-        )?;
-        fleetctl.run(&["destroy", "single.service", "fenced.service"])?;
-        Ok(())
-    })
-}
+        fleetctl.run(&["start", &sleeps("stays.service", "Global=true")?])?;
+        fleetctl.run(&["start", &sleeps("moves.service", "")?])?;
+        let before = fleetctl.wait_active("moves.service", SOON)?;
+        let machines = fleetctl.run(&["list-machines", "--full", "--no-legend"])?;
+        let id = machines.lines().find(|line| line.contains(&before));
+        let id = id.and_then(|line| line.split_whitespace().next());
+        let id = id.with_context(|| machines.clone())?;
+        says(&fleetctl.run(&["drain", id])?, &["drained"])?;
+        // It has waited: neither here is there anything to wait for.
+        let rows = fleetctl.units()?;
+        let on_it = |row: &&UnitRow| row.address == before && row.active == "active";
+        let left: Vec<&str> = rows.iter().filter(on_it).map(|row| row.unit.as_str()).collect();
+        ensure!(left == ["stays.service"], "{rows:?}");
+        ensure!(fleetctl.wait_active("moves.service", SOON)? != before);
 
-#[test]
-#[ignore = "boots machines"]
-fn without_a_majority_clients_say_so_and_units_run_on() -> Result<()> {
-    cluster(|c| {
-        let fleetctl = Fleetctl::by(c, "node1")?;
-        let text = "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nMachineMetadata=zone=a\n";
-        let file = unit_file(c, "held.service", text)?;
-        fleetctl.run(&["start", &file])?;
-        c.network().cut("node2")?;
-        c.network().cut("node3")?;
-        says(&fails(c, "node1", "etcdctl set /nobody x", 4)?, &["Error"])?;
-        let later = unit_file(c, "later.service", "[Service]\nExecStart=/bin/true\n")?;
-        let refused = fleetctl.output(&["submit", &later])?;
-        ensure!(
-            refused.code == Some(1) && !refused.stderr.is_empty(),
-            "{refused:?}"
-        );
-        ensure!(c.run("node1", "systemctl is-active held.service")?.trim() == "active");
-        wait_output(c, "node1", "systemctl show -P StatusText corten", SOON, |text| {
-            text.contains("nothing can be changed")
-        })?;
-        c.network().heal_all()?;
-        wait_output(c, "node1", "etcdctl set /again x || true", SOON, |text| {
-            text.trim() == "x"
-        })?;
-        fleetctl.run(&["destroy", "held.service"])?;
-        Ok(())
-    })
-}
-
-#[test]
-#[ignore = "boots machines"]
-fn a_lossy_and_slow_network_is_survived() -> Result<()> {
-    cluster(|c| {
-        c.network().set(None, None, faults::BAD_NETWORK)?;
-        for number in 0..5 {
-            let set = format!("etcdctl set /lossy/{number} {number}");
-            wait_output(c, NODES[number % 3], &set, SOON, |text| {
-                text.trim() == number.to_string()
-            })?;
-        }
+        let nowhere = sleeps("nowhere.service", &format!("MachineID={id}"))?;
+        let waits = fleetctl.output(&["start", "--timeout", "10s", &nowhere])?;
+        ensure!(waits.code == Some(1), "{waits:?}");
+        says(&waits.stderr, &["drain"])?;
+        fleetctl.run(&["uncordon", id])?;
+        ensure!(fleetctl.wait_active("nowhere.service", SOON)? == before);
+        fleetctl.run(&["destroy", "stays.service", "moves.service", "nowhere.service"])?;
         Ok(())
     })
 }

@@ -1,0 +1,73 @@
+//! Containers on a machine, by docker.
+
+use anyhow::{Result, ensure};
+use corten_vm::config::REGISTRY;
+use corten_vm::rig::{fails, says};
+
+use super::cluster;
+
+#[test]
+#[ignore = "boots machines"]
+fn docker_pulls_runs_shows_and_removes() -> Result<()> {
+    cluster(|c| {
+        let image = format!("{REGISTRY}/paas-monitor");
+        c.run("node1", &format!("sudo docker pull {image}"))?;
+        says(
+            &c.run("node1", "sudo docker images")?,
+            &["paas-monitor", "latest"],
+        )?;
+        c.run(
+            "node1",
+            &format!("sudo docker run -d --name web -p 8080:1337 {image}"),
+        )?;
+        says(&c.run("node1", "sudo docker ps")?, &["web", "8080->1337/tcp"])?;
+        let page = corten_vm::demo::fetch(c, "node2", "10.77.0.11:8080")?;
+        says(&page, &["container"])?;
+        ensure!(c.run("node1", "sudo docker exec web echo inside")?.trim() == "inside");
+        says(
+            &c.run("node1", "sudo docker inspect web")?,
+            &["\"Running\": true"],
+        )?;
+        c.run("node1", "sudo docker stop web && sudo docker rm web")?;
+        ensure!(!c.run("node1", "sudo docker ps -a")?.contains("web"));
+        let code = c.run(
+            "node1",
+            &format!("sudo docker run --rm {image} sh -c 'exit 7'; echo $?"),
+        )?;
+        ensure!(code.trim() == "7", "{code}");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn docker_says_what_is_wrong() -> Result<()> {
+    cluster(|c| {
+        let none = fails(
+            c,
+            "node1",
+            &format!("sudo docker pull {REGISTRY}/no-such-image"),
+            1,
+        )?;
+        says(&none, &["no-such-image"])?;
+        says(&fails(c, "node1", "sudo docker stop nobody", 1)?, &["nobody"])?;
+        says(
+            &fails(c, "node1", "sudo docker run -p 1337", 1)
+                .or_else(|_| fails(c, "node1", "sudo docker run -p 1337", 125))?,
+            &["docker run"],
+        )?;
+        let image = format!("{REGISTRY}/paas-monitor");
+        let publish = |name: &str| format!("sudo docker run -d --name {name} -p 8081:1337 {image}");
+        c.run("node1", &publish("first"))?;
+        let taken = fails(c, "node1", &publish("second"), 125);
+        c.run(
+            "node1",
+            "sudo docker rm -f first; sudo docker rm -f second || true",
+        )?;
+        says(&taken?, &["8081"])?;
+        c.registry().stop()?;
+        let away = fails(c, "node1", &format!("sudo docker pull {REGISTRY}/other"), 1);
+        c.restart_registry()?;
+        says(&away?, &[REGISTRY])
+    })
+}
