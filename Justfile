@@ -49,6 +49,10 @@ bench-boot *ARGS: image
 bench-schedule *SIZE:
     cargo run --release -p corten-sim --locked -- bench {{SIZE}}
 
+# What the heartbeats of 10,000 machines with 100,000 units cost the voters
+bench-heartbeats:
+    cargo test --workspace --release --locked --lib -- --ignored --nocapture bench_heartbeats
+
 # The store beside Debian's etcd-server; says how to get etcd and wrk if they are missing
 bench-store *ARGS:
     cargo build --release --locked -p corten -p corten-image -p corten-vm

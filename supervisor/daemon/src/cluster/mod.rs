@@ -1,5 +1,7 @@
 //! This machine in its cluster: leases of machines, the scheduler's loop, our own registration.
 
+#[cfg(test)]
+mod bench;
 pub mod heartbeat;
 pub mod leader;
 pub mod leases;

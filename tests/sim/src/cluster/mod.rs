@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Founders and standbys come and go, lose their disks and hand over the lead; an operator adds, promotes and removes
-//! members. What must hold is in [`checkers`], one file for each promise. Not here, because the daemon is not: TLS, and HTTP
-//! itself, of which the network has only the fates of its messages.
+//! members. What must hold is in [`checkers`], one file for each promise. Not here, because the daemon is not: TLS, HTTP itself,
+//! of which the network has only the fates of its messages, and the hubs that hand changes on to the clients that watch: the
+//! watchers here read the store's history and its stream themselves.
 //!
 //! One seed is one run in a process of its own ([`entropy`] says why); the same seed gives the same trace, byte for byte.
 //! Faults end after [`FAULTS_END_MS`]; then all nodes must become equal, and writes must go on, within [`HEAL_MS`].
