@@ -202,7 +202,7 @@ async fn beat(stream: &mut BufReader<TcpStream>, leader: SocketAddr, machine: Ma
     stream.write_all(request.as_bytes()).await.unwrap();
     let answer = head(stream).await;
     assert_eq!(answer.status, 200);
-    let length = answer.header("content-length").unwrap().parse().unwrap();
+    let length = answer.header("Content-Length").unwrap().parse().unwrap();
     let mut body = vec![0; length];
     within("a body", stream.read_exact(&mut body)).await.unwrap();
     serde_json::from_slice(&body).unwrap()
