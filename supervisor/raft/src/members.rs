@@ -247,9 +247,9 @@ impl Inner {
     /// Done before a removal: whatever happens in between, the id stays removed, and removing it again ends it.
     pub(crate) async fn remember_removed(&self, id: u64) -> Result<(), MemberError> {
         let deadline = Instant::now() + self.request_timeout();
-        Ok(self
-            .propose_alone(&Command::RemoveMember(id), None, deadline)
-            .await?)
+        self.propose_alone(&Command::RemoveMember(id), None, deadline)
+            .await?;
+        Ok(())
     }
 
     async fn join(

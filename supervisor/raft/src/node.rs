@@ -310,11 +310,11 @@ impl Node {
     }
 
     /// Proposes a command if this node leads in `term`: what a leader has decided must not reach the log by way of the next
-    /// one, nor in a later term of its own.
+    /// one, nor in a later term of its own. Gives the state machine's answer, which may be a refusal.
     ///
     /// # Errors
     /// [`ProposeError::NoLeader`] when it does not; else as [`Node::propose`].
-    pub async fn propose_leading(&self, term: u64, command: &Command) -> Result<(), ProposeError> {
+    pub async fn propose_leading(&self, term: u64, command: &Command) -> Result<Response, ProposeError> {
         let deadline = Instant::now() + self.inner.request_timeout();
         self.inner.propose_alone(command, Some(term), deadline).await
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use corten_store::Command;
+use corten_store::{Command, Response};
 use openraft::ServerState;
 use openraft::error::ClientWriteError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -230,17 +230,22 @@ fn encoded(command: &Command) -> Result<Vec<u8>, ProposeError> {
 }
 
 impl Inner {
-    /// Proposes one command if this node leads, in `term` where one is given, and waits until it is committed.
+    /// Proposes one command if this node leads, in `term` where one is given, and waits until it is committed; gives the
+    /// state machine's answer.
     pub(crate) async fn propose_alone(
         &self,
         command: &Command,
         term: Option<u64>,
         deadline: Instant,
-    ) -> Result<(), ProposeError> {
+    ) -> Result<Response, ProposeError> {
         let command = encoded(command)?;
         let batch = Batch::join(std::iter::once(command.as_slice()));
         match within(deadline, self.propose_as_leader(batch, term)).await? {
-            Ok(_) => Ok(()),
+            Ok(committed) => {
+                let reply = committed.replies.0.into_iter().next();
+                let reply = reply.ok_or_else(|| ProposeError::Lost("there is no answer".to_owned()))?;
+                Ok(reply.response)
+            }
             Err(Refusal::NotLeader) => Err(ProposeError::NoLeader),
             Err(Refusal::Failed(e)) => Err(e),
         }

@@ -8,7 +8,7 @@
 //! | its owner keeps it alive | it is full again |
 //! | nothing for its TTL | it is due, and ends once the node has proven that it leads: its owner is told that it is gone |
 //! | there was no proof | nothing ends for a while |
-//! | the end could not be written | it stays ending, and is tried again later |
+//! | the end could not be written | it stays ending, and is tried again later; nothing ends until then |
 //! | it is revoked | it is forgotten |
 //!
 //! A lease never ends early as long as its leader tells this a sign of life only after it has proven, since it got the
@@ -38,7 +38,7 @@ pub struct Deadlines {
     queue: BTreeSet<(Duration, LeaseId)>,
     /// How many ends are under way.
     ending: usize,
-    /// Until when nothing ends, for want of a proof.
+    /// Until when nothing ends: there was no proof, or an end could not be written.
     hold: Duration,
 }
 
@@ -136,6 +136,7 @@ impl Deadlines {
         {
             held.at = now.saturating_add(RETRY);
             self.queue.insert((held.at, id));
+            self.hold = held.at;
         }
     }
 }
@@ -201,6 +202,22 @@ mod tests {
         leases.ended(1, true, at(2));
         assert!(leases.is_due(at(2)));
         assert_eq!(leases.end_due(at(2)).len(), 1);
+    }
+
+    #[test]
+    fn while_ends_are_refused_few_are_tried() {
+        let mut leases = Deadlines::begin((1..=1000).map(|id| (id, 1)), at(0));
+        let mut tried = 0;
+        for ms in (1000..6000).step_by(10) {
+            let now = Duration::from_millis(ms);
+            if leases.is_due(now) {
+                for id in leases.end_due(now) {
+                    tried += 1;
+                    leases.ended(id, false, now);
+                }
+            }
+        }
+        assert_eq!(tried, 10 * ENDING, "in five seconds");
     }
 
     #[test]

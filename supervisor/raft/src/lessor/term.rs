@@ -6,7 +6,7 @@ use std::time::Duration;
 use corten_store::auth::Caller;
 use corten_store::kv::{self, LeaseId};
 use corten_store::lessor::Deadlines;
-use corten_store::{Command, Event};
+use corten_store::{Command, Event, Response};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
@@ -19,6 +19,18 @@ const PROOF: Duration = Duration::from_secs(1);
 
 /// Ends of leases under way, and whether each is written.
 type Ends = JoinSet<(LeaseId, bool)>;
+
+/// Whether the state machine's answer to the end of a lease means that there is no such lease any more. It may refuse:
+/// while there is an alarm that the data is corrupt it changes nothing.
+fn is_gone(id: LeaseId, answer: &Response) -> bool {
+    match answer {
+        Response::Kv(Ok(_) | Err(kv::Error::LeaseNotFound)) => true,
+        refused => {
+            tracing::debug!(?refused, "lease {id:x} could not end yet");
+            false
+        }
+    }
+}
 
 /// A term of this node's.
 struct Term<'l> {
@@ -166,7 +178,8 @@ impl Term<'_> {
             let (node, term) = (lessor.node.clone(), self.number);
             ends.spawn(async move {
                 let revoke = Command::KvAs(Caller::Server, kv::Command::LeaseRevoke { id });
-                (id, node.propose_leading(term, &revoke).await.is_ok())
+                let answer = node.propose_leading(term, &revoke).await;
+                (id, answer.is_ok_and(|answer| is_gone(id, &answer)))
             });
         }
     }
