@@ -7,7 +7,7 @@
 //! | a lease is granted | it is full, even if its id was another's a moment ago |
 //! | its owner keeps it alive | it is full again |
 //! | nothing for its TTL | it is due, and ends once the node has proven that it leads: its owner is told that it is gone |
-//! | there was no proof | nothing ends for a while |
+//! | there was no proof, for a sign of life or for an end | nothing ends for a while: its owner asks again |
 //! | the end could not be written | it stays ending, and is tried again later; nothing ends until then |
 //! | it is revoked | it is forgotten |
 //!
@@ -115,6 +115,9 @@ impl Deadlines {
 
     /// Takes those that are due, of a node that has just proven that it leads: they end. At most so many at once.
     pub fn end_due(&mut self, now: Duration) -> Vec<LeaseId> {
+        if now < self.hold {
+            return Vec::new();
+        }
         let due = self.queue.iter().take_while(|(at, _)| *at <= now);
         let due: Vec<_> = due.take(ENDING - self.ending).copied().collect();
         for (at, id) in &due {
@@ -202,6 +205,19 @@ mod tests {
         leases.ended(1, true, at(2));
         assert!(leases.is_due(at(2)));
         assert_eq!(leases.end_due(at(2)).len(), 1);
+    }
+
+    #[test]
+    fn a_sign_of_life_that_could_not_be_believed_is_heard_again_before_anything_ends() {
+        let mut leases = Deadlines::begin([(1, 1)], at(0));
+        leases.unproven(at(1));
+        assert!(
+            leases.end_due(at(1)).is_empty(),
+            "a proof that comes too late for the sign"
+        );
+        assert_eq!(leases.renew(1, at(1)), Some(1));
+        assert!(leases.end_due(at(1) + RETRY).is_empty());
+        assert_eq!(leases.end_due(at(2)), [1]);
     }
 
     #[test]
