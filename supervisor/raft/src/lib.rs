@@ -33,6 +33,7 @@ mod node;
 pub mod observe;
 mod peer;
 mod propose;
+mod silence;
 mod slow;
 mod snapshot;
 mod start;

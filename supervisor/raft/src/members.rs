@@ -185,7 +185,8 @@ impl Inner {
 
     /// Changes the members if this node leads.
     pub(crate) async fn change_members_as_leader(&self, change: &MemberChange) -> Result<(), MemberError> {
-        if !self.leads() {
+        // One that gives way makes no change; one that hands over holds the lock below.
+        if !self.leads() || self.silence().gives_way {
             return Err(ProposeError::NoLeader.into());
         }
         if let MemberChange::Promote { id } = change {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use crate::peer::client::Client;
 use crate::peer::network::Heard;
 use crate::peer::server;
 use crate::propose::Proposal;
+use crate::silence::Silence;
 use crate::slow::Slow;
 use crate::snapshot::Snapshots;
 use crate::state::{ReadTx, State};
@@ -92,8 +92,7 @@ pub(crate) struct Inner {
     pub changing: tokio::sync::Mutex<()>,
     /// When each peer last answered this node as a leader.
     pub heard: Heard,
-    /// True while this leader lets another one come: it proposes and confirms nothing.
-    pub handing_over: AtomicBool,
+    pub silence: Silence,
     /// Held while a proposal is let in, so that who hands over can see to it that none is on its way.
     pub letting_in: tokio::sync::RwLock<()>,
     /// The last entry of the leader this node was when it ended, if it was one: it may still be the same.

@@ -8,7 +8,6 @@
 //! fails as lost, because doing it twice could be wrong.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use corten_store::{Command, Response};
@@ -268,7 +267,7 @@ impl Inner {
             }
             let leads = metrics.state == ServerState::Leader
                 && term.is_none_or(|term| term == metrics.current_term)
-                && !self.handing_over.load(Ordering::SeqCst);
+                && !self.is_silent();
             if !leads {
                 return Err(Refusal::NotLeader);
             }

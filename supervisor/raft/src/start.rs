@@ -1,6 +1,5 @@
 //! Putting a node together from its data directory.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use crate::node::{Inner, Node};
 use crate::observe::Sight;
 use crate::peer::client::Client;
 use crate::peer::network::{Heard, Network};
+use crate::silence::Silence;
 use crate::slow::Slow;
 use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state::{Machine, State};
@@ -107,7 +107,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         lock: Mutex::new(Some(lock)),
         changing: tokio::sync::Mutex::new(()),
         heard,
-        handing_over: AtomicBool::new(false),
+        silence: Silence::default(),
         letting_in: tokio::sync::RwLock::new(()),
         led_up_to,
         sight,

@@ -199,8 +199,6 @@ impl Term<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use corten_store::kv;
     use tokio::sync::oneshot;
 
@@ -227,11 +225,11 @@ mod tests {
         tokio::time::sleep_until(lessor.origin + due).await;
 
         // It hands over, and so proves nothing; a moment later it leads on.
-        node.inner.handing_over.store(true, Ordering::SeqCst);
+        node.inner.change_silence(|reasons| reasons.hands_over = true);
         let (answer, answered) = oneshot::channel();
         assert!(term.renew(Renewal { id: 7, answer }, &mut renewals).await);
         assert!(answered.await.is_err(), "nobody says that it is renewed");
-        node.inner.handing_over.store(false, Ordering::SeqCst);
+        node.inner.change_silence(|reasons| reasons.hands_over = false);
         let mut ends = Ends::new();
         term.end_due(&mut ends).await;
         assert!(ends.is_empty(), "the lease ends beside its owner's sign of life");
