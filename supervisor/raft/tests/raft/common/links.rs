@@ -35,6 +35,11 @@ impl Links {
         self.lock().cut.clear();
     }
 
+    /// Forgets what was carried.
+    pub fn forget(&self) {
+        self.lock().carried.clear();
+    }
+
     /// Whether a message of this path went from one to the other.
     pub fn has_carried(&self, from: u64, to: u64, path: &str) -> bool {
         self.lock().carried.contains(&(from, to, path.to_owned()))

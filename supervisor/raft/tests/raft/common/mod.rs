@@ -6,7 +6,7 @@ mod links;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use corten_raft::lessor::{self, Lessor};
 use corten_raft::{Applied, Config, Node, ProposeError, StartError};
@@ -217,6 +217,12 @@ impl Cluster {
         let leader = self.leader().await;
         self.running().map(|(at, _)| at).find(|at| *at != leader).unwrap()
     }
+}
+
+/// The wall clock, in ms since the Unix epoch.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
 }
 
 /// Waits until `holds`, or fails naming what was waited for.
