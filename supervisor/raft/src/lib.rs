@@ -21,6 +21,7 @@ mod config;
 mod disk;
 mod duties;
 mod error;
+mod following;
 mod force;
 mod found;
 mod identity;

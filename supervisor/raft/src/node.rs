@@ -80,6 +80,8 @@ pub(crate) struct Inner {
     pub snapshots: Arc<Snapshots>,
     pub client: Client,
     pub leader: watch::Sender<Option<Leader>>,
+    /// Whether there is one that a majority follows.
+    pub has_leader: watch::Sender<bool>,
     pub events: broadcast::Sender<Arc<AppliedBatch>>,
     pub applied: watch::Receiver<u64>,
     /// True once the cluster has decided its version: users' writes come after that.

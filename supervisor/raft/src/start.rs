@@ -19,7 +19,7 @@ use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state::{Machine, State};
 use crate::types::Raft;
 use crate::world::World;
-use crate::{Config, StartError, duties, force, found, join, linearize, propose, voters};
+use crate::{Config, StartError, duties, following, force, found, join, linearize, propose, voters};
 
 /// How many proposals may wait before further ones are held back.
 const WAITING: usize = 8192;
@@ -98,6 +98,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         snapshots,
         client,
         leader: watch::Sender::new(None),
+        has_leader: watch::Sender::new(false),
         events,
         applied,
         formed: watch::Sender::new(false),
@@ -117,6 +118,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         forgot: watch::Sender::new(None),
     });
     inner.spawn(duties::follow_leader(Arc::clone(&inner)));
+    inner.spawn(following::watch(Arc::clone(&inner)));
     inner.spawn(propose::run(Arc::clone(&inner), proposed));
     inner.spawn(linearize::run(Arc::clone(&inner), asked));
     if !takes_part {

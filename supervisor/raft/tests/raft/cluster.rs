@@ -369,6 +369,31 @@ async fn a_message_reaches_the_leader_from_any_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_is_none() {
+    let mut cluster = Cluster::started(3, |_| {}).await;
+    put_stubbornly(cluster.node(0), "/k", "v").await;
+    let old = cluster.leader().await;
+    let has_leader = |at: usize| *cluster.node(at).has_leader().borrow();
+    until("all have a leader", || (0..3).all(has_leader)).await;
+    cluster.cut_off(old);
+    until("the one that is cut off has none", || !has_leader(old)).await;
+    assert_eq!(
+        cluster.node(old).status().leader_id,
+        cluster.id(old),
+        "though Raft says so"
+    );
+    let others = [(old + 1) % 3, (old + 2) % 3];
+    until("the others have another one", || {
+        let led = |at: usize| has_leader(at) && cluster.node(at).status().leader_id != cluster.id(old);
+        others.into_iter().all(led)
+    })
+    .await;
+    cluster.links.heal();
+    until("all have a leader again", || (0..3).all(has_leader)).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_without_a_majority_knows_since_when() {
     let mut cluster = Cluster::started(3, |_| {}).await;
     let leader = cluster.leader().await;
