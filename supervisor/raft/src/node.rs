@@ -11,7 +11,7 @@ use corten_store::{Command, Event, Response, StoreFault, member, meta};
 use openraft::ServerState;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -69,6 +69,9 @@ pub struct Node {
     pub(crate) inner: Arc<Inner>,
 }
 
+/// Where a proposal's answer comes.
+type Answered = oneshot::Receiver<Result<Applied, ProposeError>>;
+
 /// What the node's tasks share.
 pub(crate) struct Inner {
     pub config: Config,
@@ -87,6 +90,8 @@ pub(crate) struct Inner {
     /// True once the cluster has decided its version: users' writes come after that.
     pub formed: watch::Sender<bool>,
     pub proposals: mpsc::Sender<Proposal>,
+    /// A permit for each byte of proposals that may still wait.
+    pub waiting: Arc<Semaphore>,
     pub reads: mpsc::Sender<Waiter>,
     pub tasks: Mutex<JoinSet<()>>,
     pub lock: Mutex<Option<File>>,
@@ -140,8 +145,19 @@ impl Inner {
 
     /// Proposes without waiting for the cluster to be formed.
     pub async fn propose_now(&self, command: &Command, deadline: Instant) -> Result<Applied, ProposeError> {
+        let (proposal, answered) = self.proposal(command, deadline)?;
+        self.put_forward(proposal, answered).await
+    }
+
+    /// A proposal that counts among those that wait.
+    fn proposal(&self, command: &Command, deadline: Instant) -> Result<(Proposal, Answered), ProposeError> {
         let (answer, answered) = oneshot::channel();
-        let proposal = Proposal::new(command, deadline, answer)?;
+        let proposal = Proposal::new(command, deadline, answer, &self.waiting)?;
+        Ok((proposal, answered))
+    }
+
+    async fn put_forward(&self, proposal: Proposal, answered: Answered) -> Result<Applied, ProposeError> {
+        let deadline = proposal.deadline();
         let stopped = || ProposeError::Stopped("it is shutting down".to_owned());
         match self.proposals.try_send(proposal) {
             Ok(()) => {}
@@ -235,6 +251,7 @@ impl Node {
         command: &Command,
         deadline: Instant,
     ) -> Result<Applied, ProposeError> {
+        let (proposal, answered) = self.inner.proposal(command, deadline)?;
         if !*self.inner.formed.borrow() {
             let mut formed = self.inner.formed.subscribe();
             let waited = tokio::time::timeout_at(deadline, formed.wait_for(|formed| *formed)).await;
@@ -242,7 +259,7 @@ impl Node {
                 .map_err(|_| ProposeError::NoLeader)?
                 .map_err(|e| ProposeError::Stopped(e.to_string()))?;
         }
-        self.inner.propose_now(command, deadline).await
+        self.inner.put_forward(proposal, answered).await
     }
 
     /// Runs `f` on a consistent view of the local state, which may lag behind the leader's.

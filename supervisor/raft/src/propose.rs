@@ -13,7 +13,7 @@ use std::time::Duration;
 use corten_store::{Command, Response};
 use openraft::ServerState;
 use openraft::error::ClientWriteError;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::node::{Applied, Inner};
@@ -43,20 +43,33 @@ pub(crate) struct Proposal {
     command: Vec<u8>,
     deadline: Instant,
     answer: oneshot::Sender<Result<Applied, ProposeError>>,
+    /// Its part of the bytes that may wait.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Proposal {
-    /// Encodes a command.
+    /// Encodes a command, if there is room for it to wait. Who comes when there is none is refused and does not wait for
+    /// room: that would take as much.
     pub fn new(
         command: &Command,
         deadline: Instant,
         answer: oneshot::Sender<Result<Applied, ProposeError>>,
+        room: &Arc<Semaphore>,
     ) -> Result<Proposal, ProposeError> {
+        let command = encoded(command)?;
+        let bytes = u32::try_from(command.len()).unwrap_or(u32::MAX);
+        let place = Arc::clone(room).try_acquire_many_owned(bytes);
         Ok(Proposal {
-            command: encoded(command)?,
+            command,
             deadline,
             answer,
+            _place: place.map_err(|_| ProposeError::TooMany)?,
         })
+    }
+
+    /// Until when it is of use.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 }
 

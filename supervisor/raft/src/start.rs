@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openraft::SnapshotPolicy;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::identity::{self, Established, Identity};
@@ -87,6 +87,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
     let takes_part = initialized || joined || config.existing;
     let (proposals, proposed) = mpsc::channel(WAITING);
     let (reads, asked) = mpsc::channel(WAITING);
+    let waiting = Arc::new(Semaphore::new(config.waiting_bytes as usize));
     let slow = Slow::new(Duration::from_millis(config.slow_request_ms));
     let inner = Arc::new(Inner {
         config,
@@ -103,6 +104,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         applied,
         formed: watch::Sender::new(false),
         proposals,
+        waiting,
         reads,
         tasks: Mutex::new(JoinSet::new()),
         lock: Mutex::new(Some(lock)),

@@ -6,6 +6,7 @@ use crate::common::{Cluster, PATIENCE, put, put_stubbornly, set, until, value};
 use corten_raft::{ProposeError, StartError};
 use corten_store::keys::{Op, Write};
 use corten_store::{Command, Event, Response};
+use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_user_write_on_a_fresh_node_has_index_4() {
@@ -332,6 +333,43 @@ async fn what_does_not_belong_together_is_refused() {
         .err()
         .expect("another cluster's data directory");
     assert!(matches!(other, StartError::OtherCluster { .. }), "{other}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_bounded_in_bytes() {
+    let mut cluster = Cluster::started(3, |config| config.waiting_bytes = 4 << 20).await;
+    put_stubbornly(cluster.node(0), "/k", "v").await;
+    let leader = cluster.leader().await;
+    let node = cluster.node(leader).clone();
+    cluster.cut_off(leader);
+    let (text, key) = ("x".repeat(1 << 20), |n: usize| format!("/big/{n}"));
+    let mut proposing = JoinSet::new();
+    for n in 0..32 {
+        let (node, write) = (node.clone(), set(&key(n), &text));
+        proposing.spawn(async move { node.propose(write).await });
+    }
+    // Three fit, with what is around them; the others are told at once, and not after the time a request has.
+    for _ in 0..29 {
+        let refused = tokio::time::timeout(Duration::from_secs(4), proposing.join_next()).await;
+        let refused = refused.expect("told at once").unwrap().unwrap();
+        assert_eq!(refused, Err(ProposeError::TooMany));
+    }
+    let small = node.propose(set("/small", "v"));
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), small)
+            .await
+            .is_err(),
+        "there is room for it"
+    );
+    cluster.links.heal();
+    while let Some(ended) = proposing.join_next().await {
+        let ended = ended.unwrap();
+        assert!(!matches!(ended, Err(ProposeError::TooMany)), "{ended:?}");
+    }
+    for n in 32..36 {
+        put_stubbornly(&node, &key(n), &text).await;
+    }
+    cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
