@@ -53,6 +53,9 @@ pub struct Config {
     pub cluster_version: String,
     /// How large the state may grow, in bytes: address space, not memory or disk.
     pub state_limit_bytes: u64,
+    /// How many bytes of proposals may wait for their answers before further ones are refused. Each also keeps what it was
+    /// made of in memory, once more.
+    pub waiting_bytes: u32,
     /// A request that takes longer gets a line in the log, in ms.
     pub slow_request_ms: u64,
     /// Who is told how the work goes.
@@ -81,6 +84,7 @@ impl Config {
             segment_bytes: 16 << 20,
             cluster_version: "3.4.0".to_owned(),
             state_limit_bytes: 64 << 30,
+            waiting_bytes: 128 << 20,
             slow_request_ms: 100,
             observer: Arc::new(Unobserved),
         }

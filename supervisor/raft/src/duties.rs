@@ -155,20 +155,31 @@ pub(crate) async fn ask_whether_removed(inner: Arc<Inner>) {
     }
 }
 
+/// The term this node leads in, if it does.
+fn leading(inner: &Inner) -> Option<u64> {
+    let leader = inner.leader.borrow();
+    leader
+        .as_ref()
+        .filter(|leader| leader.is_me)
+        .map(|leader| leader.term)
+}
+
 /// While this node leads, proposes the time whenever keys are due.
 pub(crate) async fn expire_keys(inner: Arc<Inner>) {
     let mut tick = tokio::time::interval(EXPIRY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if !inner.leads() {
+        let Some(term) = leading(&inner) else {
             continue;
-        }
+        };
         let now_ms = inner.world.now_ms();
         match inner.state.read(|tx| keys::next_expiry(tx)) {
             Ok(Some(due_ms)) if due_ms <= now_ms => {
                 let deadline = Instant::now() + inner.request_timeout();
-                if let Err(e) = inner.propose_now(&Command::ExpireKeys { now_ms }, deadline).await {
+                // By this leader's clock: it must not reach the log by way of the next one.
+                let expire = Command::ExpireKeys { now_ms };
+                if let Err(e) = inner.propose_alone(&expire, Some(term), deadline).await {
                     tracing::debug!(error = %e, "keys could not expire yet");
                 }
             }

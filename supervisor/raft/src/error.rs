@@ -117,6 +117,9 @@ pub enum ProposeError {
     /// The node is shutting down or its storage has failed.
     #[error("the node has stopped: {0}")]
     Stopped(String),
+    /// What waits for its answer on this node takes all the memory there is for that. The proposal was not made.
+    #[error("too many requests")]
+    TooMany,
 }
 
 /// Why a message to the leader failed.

@@ -2,7 +2,6 @@
 //! to where a reader must have applied. All that wait share one round.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -87,7 +86,7 @@ async fn ask(inner: &Inner, leader: &Leader) -> Result<u64, Refusal> {
 impl Inner {
     /// Up to where a reader must have applied, if this node still leads.
     pub(crate) async fn read_index_as_leader(&self) -> Result<u64, Refusal> {
-        if self.handing_over.load(Ordering::SeqCst) {
+        if self.is_silent() {
             return Err(Refusal::NotLeader); // the question would make the others believe in this leader anew
         }
         match self.raft.get_read_log_id().await {

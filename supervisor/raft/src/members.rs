@@ -15,7 +15,7 @@ use bytes::Bytes;
 use corten_store::voters::CAUGHT_UP;
 use corten_store::{Command, member};
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
-use openraft::{ChangeMembers, Membership, RaftMetrics};
+use openraft::{ChangeMembers, LogIdOptionExt, Membership, RaftMetrics};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -108,22 +108,43 @@ pub fn new_member_id(peer_urls: &[String], token: &str, now_ms: u64) -> u64 {
 }
 
 impl Node {
-    /// Changes the members, on any node, and returns when the change is committed.
+    /// Changes the members, on any node, and returns when the change is committed and [`Node::members`] shows it.
     ///
     /// # Errors
     /// See [`MemberError`].
     pub async fn change_members(&self, change: MemberChange) -> Result<(), MemberError> {
         let deadline = Instant::now() + self.inner.request_timeout();
+        self.commit_change(&change, deadline).await?;
+        // Who is out is told nothing more.
+        let goes = MemberChange::Remove { id: self.member_id() };
+        if change != goes {
+            // What is made stays made, if this node learns of it or not.
+            let _ = tokio::time::timeout_at(deadline, self.knows_the_members()).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until this node knows the members as they are now.
+    async fn knows_the_members(&self) -> Result<(), ProposeError> {
+        self.linearize().await?;
+        let applied = *self.inner.applied.borrow();
+        let mut metrics = self.inner.raft.metrics();
+        let shown = metrics.wait_for(|metrics| metrics.last_applied.index().unwrap_or(0) >= applied);
+        let stopped = |_| ProposeError::Stopped("raft has ended".to_owned());
+        shown.await.map(|_| ()).map_err(stopped)
+    }
+
+    async fn commit_change(&self, change: &MemberChange, deadline: Instant) -> Result<(), MemberError> {
         let mut leader = self.inner.leader.subscribe();
         loop {
             let leads = leader.borrow_and_update().clone();
             let result = match leads {
-                Some(leads) if leads.is_me => self.inner.change_members_as_leader(&change).await,
+                Some(leads) if leads.is_me => self.inner.change_members_as_leader(change).await,
                 Some(leads) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     self.inner
                         .client
-                        .change_members(&leads.peer_url, &change, left)
+                        .change_members(&leads.peer_url, change, left)
                         .await
                 }
                 None => Err(ProposeError::NoLeader.into()),
@@ -164,7 +185,8 @@ impl Inner {
 
     /// Changes the members if this node leads.
     pub(crate) async fn change_members_as_leader(&self, change: &MemberChange) -> Result<(), MemberError> {
-        if !self.leads() {
+        // One that gives way makes no change; one that hands over holds the lock below.
+        if !self.leads() || self.silence().gives_way {
             return Err(ProposeError::NoLeader.into());
         }
         if let MemberChange::Promote { id } = change {
@@ -247,9 +269,9 @@ impl Inner {
     /// Done before a removal: whatever happens in between, the id stays removed, and removing it again ends it.
     pub(crate) async fn remember_removed(&self, id: u64) -> Result<(), MemberError> {
         let deadline = Instant::now() + self.request_timeout();
-        Ok(self
-            .propose_alone(&Command::RemoveMember(id), None, deadline)
-            .await?)
+        self.propose_alone(&Command::RemoveMember(id), None, deadline)
+            .await?;
+        Ok(())
     }
 
     async fn join(

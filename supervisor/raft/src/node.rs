@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use corten_store::{Command, Event, Response, StoreFault, member, meta};
 use openraft::ServerState;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -24,6 +23,7 @@ use crate::peer::client::Client;
 use crate::peer::network::Heard;
 use crate::peer::server;
 use crate::propose::Proposal;
+use crate::silence::Silence;
 use crate::slow::Slow;
 use crate::snapshot::Snapshots;
 use crate::state::{ReadTx, State};
@@ -69,6 +69,9 @@ pub struct Node {
     pub(crate) inner: Arc<Inner>,
 }
 
+/// Where a proposal's answer comes.
+type Answered = oneshot::Receiver<Result<Applied, ProposeError>>;
+
 /// What the node's tasks share.
 pub(crate) struct Inner {
     pub config: Config,
@@ -80,11 +83,15 @@ pub(crate) struct Inner {
     pub snapshots: Arc<Snapshots>,
     pub client: Client,
     pub leader: watch::Sender<Option<Leader>>,
+    /// Whether there is one that a majority follows.
+    pub has_leader: watch::Sender<bool>,
     pub events: broadcast::Sender<Arc<AppliedBatch>>,
     pub applied: watch::Receiver<u64>,
     /// True once the cluster has decided its version: users' writes come after that.
     pub formed: watch::Sender<bool>,
     pub proposals: mpsc::Sender<Proposal>,
+    /// A permit for each byte of proposals that may still wait.
+    pub waiting: Arc<Semaphore>,
     pub reads: mpsc::Sender<Waiter>,
     pub tasks: Mutex<JoinSet<()>>,
     pub lock: Mutex<Option<File>>,
@@ -92,8 +99,7 @@ pub(crate) struct Inner {
     pub changing: tokio::sync::Mutex<()>,
     /// When each peer last answered this node as a leader.
     pub heard: Heard,
-    /// True while this leader lets another one come: it proposes and confirms nothing.
-    pub handing_over: AtomicBool,
+    pub silence: Silence,
     /// Held while a proposal is let in, so that who hands over can see to it that none is on its way.
     pub letting_in: tokio::sync::RwLock<()>,
     /// The last entry of the leader this node was when it ended, if it was one: it may still be the same.
@@ -139,8 +145,19 @@ impl Inner {
 
     /// Proposes without waiting for the cluster to be formed.
     pub async fn propose_now(&self, command: &Command, deadline: Instant) -> Result<Applied, ProposeError> {
+        let (proposal, answered) = self.proposal(command, deadline)?;
+        self.put_forward(proposal, answered).await
+    }
+
+    /// A proposal that counts among those that wait.
+    fn proposal(&self, command: &Command, deadline: Instant) -> Result<(Proposal, Answered), ProposeError> {
         let (answer, answered) = oneshot::channel();
-        let proposal = Proposal::new(command, deadline, answer)?;
+        let proposal = Proposal::new(command, deadline, answer, &self.waiting)?;
+        Ok((proposal, answered))
+    }
+
+    async fn put_forward(&self, proposal: Proposal, answered: Answered) -> Result<Applied, ProposeError> {
+        let deadline = proposal.deadline();
         let stopped = || ProposeError::Stopped("it is shutting down".to_owned());
         match self.proposals.try_send(proposal) {
             Ok(()) => {}
@@ -234,6 +251,7 @@ impl Node {
         command: &Command,
         deadline: Instant,
     ) -> Result<Applied, ProposeError> {
+        let (proposal, answered) = self.inner.proposal(command, deadline)?;
         if !*self.inner.formed.borrow() {
             let mut formed = self.inner.formed.subscribe();
             let waited = tokio::time::timeout_at(deadline, formed.wait_for(|formed| *formed)).await;
@@ -241,7 +259,7 @@ impl Node {
                 .map_err(|_| ProposeError::NoLeader)?
                 .map_err(|e| ProposeError::Stopped(e.to_string()))?;
         }
-        self.inner.propose_now(command, deadline).await
+        self.inner.put_forward(proposal, answered).await
     }
 
     /// Runs `f` on a consistent view of the local state, which may lag behind the leader's.
@@ -310,11 +328,11 @@ impl Node {
     }
 
     /// Proposes a command if this node leads in `term`: what a leader has decided must not reach the log by way of the next
-    /// one, nor in a later term of its own.
+    /// one, nor in a later term of its own. Gives the state machine's answer, which may be a refusal.
     ///
     /// # Errors
     /// [`ProposeError::NoLeader`] when it does not; else as [`Node::propose`].
-    pub async fn propose_leading(&self, term: u64, command: &Command) -> Result<(), ProposeError> {
+    pub async fn propose_leading(&self, term: u64, command: &Command) -> Result<Response, ProposeError> {
         let deadline = Instant::now() + self.inner.request_timeout();
         self.inner.propose_alone(command, Some(term), deadline).await
     }

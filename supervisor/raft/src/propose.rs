@@ -8,13 +8,12 @@
 //! fails as lost, because doing it twice could be wrong.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use corten_store::Command;
+use corten_store::{Command, Response};
 use openraft::ServerState;
 use openraft::error::ClientWriteError;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::node::{Applied, Inner};
@@ -44,20 +43,33 @@ pub(crate) struct Proposal {
     command: Vec<u8>,
     deadline: Instant,
     answer: oneshot::Sender<Result<Applied, ProposeError>>,
+    /// Its part of the bytes that may wait.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Proposal {
-    /// Encodes a command.
+    /// Encodes a command, if there is room for it to wait. Who comes when there is none is refused and does not wait for
+    /// room: that would take as much.
     pub fn new(
         command: &Command,
         deadline: Instant,
         answer: oneshot::Sender<Result<Applied, ProposeError>>,
+        room: &Arc<Semaphore>,
     ) -> Result<Proposal, ProposeError> {
+        let command = encoded(command)?;
+        let bytes = u32::try_from(command.len()).unwrap_or(u32::MAX);
+        let place = Arc::clone(room).try_acquire_many_owned(bytes);
         Ok(Proposal {
-            command: encoded(command)?,
+            command,
             deadline,
             answer,
+            _place: place.map_err(|_| ProposeError::TooMany)?,
         })
+    }
+
+    /// Until when it is of use.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 }
 
@@ -230,17 +242,22 @@ fn encoded(command: &Command) -> Result<Vec<u8>, ProposeError> {
 }
 
 impl Inner {
-    /// Proposes one command if this node leads, in `term` where one is given, and waits until it is committed.
+    /// Proposes one command if this node leads, in `term` where one is given, and waits until it is committed; gives the
+    /// state machine's answer.
     pub(crate) async fn propose_alone(
         &self,
         command: &Command,
         term: Option<u64>,
         deadline: Instant,
-    ) -> Result<(), ProposeError> {
+    ) -> Result<Response, ProposeError> {
         let command = encoded(command)?;
         let batch = Batch::join(std::iter::once(command.as_slice()));
         match within(deadline, self.propose_as_leader(batch, term)).await? {
-            Ok(_) => Ok(()),
+            Ok(committed) => {
+                let reply = committed.replies.0.into_iter().next();
+                let reply = reply.ok_or_else(|| ProposeError::Lost("there is no answer".to_owned()))?;
+                Ok(reply.response)
+            }
             Err(Refusal::NotLeader) => Err(ProposeError::NoLeader),
             Err(Refusal::Failed(e)) => Err(e),
         }
@@ -263,7 +280,7 @@ impl Inner {
             }
             let leads = metrics.state == ServerState::Leader
                 && term.is_none_or(|term| term == metrics.current_term)
-                && !self.handing_over.load(Ordering::SeqCst);
+                && !self.is_silent();
             if !leads {
                 return Err(Refusal::NotLeader);
             }

@@ -1,11 +1,10 @@
 //! Putting a node together from its data directory.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openraft::SnapshotPolicy;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::identity::{self, Established, Identity};
@@ -14,12 +13,13 @@ use crate::node::{Inner, Node};
 use crate::observe::Sight;
 use crate::peer::client::Client;
 use crate::peer::network::{Heard, Network};
+use crate::silence::Silence;
 use crate::slow::Slow;
 use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state::{Machine, State};
 use crate::types::Raft;
 use crate::world::World;
-use crate::{Config, StartError, duties, force, found, join, linearize, propose, voters};
+use crate::{Config, StartError, duties, following, force, found, join, linearize, propose, voters};
 
 /// How many proposals may wait before further ones are held back.
 const WAITING: usize = 8192;
@@ -87,6 +87,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
     let takes_part = initialized || joined || config.existing;
     let (proposals, proposed) = mpsc::channel(WAITING);
     let (reads, asked) = mpsc::channel(WAITING);
+    let waiting = Arc::new(Semaphore::new(config.waiting_bytes as usize));
     let slow = Slow::new(Duration::from_millis(config.slow_request_ms));
     let inner = Arc::new(Inner {
         config,
@@ -98,16 +99,18 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         snapshots,
         client,
         leader: watch::Sender::new(None),
+        has_leader: watch::Sender::new(false),
         events,
         applied,
         formed: watch::Sender::new(false),
         proposals,
+        waiting,
         reads,
         tasks: Mutex::new(JoinSet::new()),
         lock: Mutex::new(Some(lock)),
         changing: tokio::sync::Mutex::new(()),
         heard,
-        handing_over: AtomicBool::new(false),
+        silence: Silence::default(),
         letting_in: tokio::sync::RwLock::new(()),
         led_up_to,
         sight,
@@ -117,6 +120,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         forgot: watch::Sender::new(None),
     });
     inner.spawn(duties::follow_leader(Arc::clone(&inner)));
+    inner.spawn(following::watch(Arc::clone(&inner)));
     inner.spawn(propose::run(Arc::clone(&inner), proposed));
     inner.spawn(linearize::run(Arc::clone(&inner), asked));
     if !takes_part {

@@ -14,7 +14,6 @@
 //! target that stands again makes what it is being answered void: so it gives each election the time that disks need.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -77,26 +76,27 @@ impl Node {
     }
 }
 
-/// The leader's silence; ends when dropped.
+/// The leader's silence while it hands over; ends when dropped.
 struct Quiet<'i>(&'i Inner);
 
 impl<'i> Quiet<'i> {
     /// Returns once every proposal that was let in is on its way to the log.
     async fn begin(inner: &'i Inner) -> Quiet<'i> {
         let _nobody_between = inner.letting_in.write().await;
-        inner.handing_over.store(true, Ordering::SeqCst);
+        inner.change_silence(|reasons| reasons.hands_over = true);
         Quiet(inner)
     }
 
     fn no_heartbeats(&self) {
-        self.0.raft.runtime_config().heartbeat(false);
+        self.0.change_silence(|reasons| reasons.handed_all = true);
     }
 }
 
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
-        self.0.raft.runtime_config().heartbeat(true);
-        self.0.handing_over.store(false, Ordering::SeqCst);
+        self.0.change_silence(|reasons| {
+            (reasons.hands_over, reasons.handed_all) = (false, false);
+        });
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use corten_store::voters::{Change, Policy, Seat, View, decide, gives_way};
@@ -46,7 +45,8 @@ pub(crate) async fn keep(inner: Arc<Inner>) {
             expected.since.clear();
         }
         looked = now;
-        if !inner.leads() {
+        // A change would make the others believe in this leader anew.
+        if !inner.leads() || silence.is_some() {
             continue;
         }
         if let Err(error) = step(&inner, &mut expected, now).await {
@@ -66,17 +66,17 @@ fn give_way(inner: &Inner, expected: &mut Expected, now: Instant, silence: &mut 
     if let Some(since) = *silence {
         let room = !inner.no_space();
         if room || now - since > Duration::from_millis(4 * inner.config.election_ms) {
-            inner.raft.runtime_config().heartbeat(true);
+            inner.change_silence(|reasons| reasons.gives_way = false);
             *silence = None;
         }
         return;
     }
     // One that hands over is silent already.
-    if inner.leads() && inner.no_space() && !inner.handing_over.load(Ordering::SeqCst) {
+    if inner.leads() && inner.no_space() && !inner.is_silent() {
         let (view, now_ms) = view(inner, expected, now);
         if gives_way(&view, &policy(inner), now_ms) {
             tracing::warn!("this leader's disk is full: it falls silent, so that another one is elected");
-            inner.raft.runtime_config().heartbeat(false);
+            inner.change_silence(|reasons| reasons.gives_way = true);
             *silence = Some(now);
         }
     }

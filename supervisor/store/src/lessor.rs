@@ -7,8 +7,8 @@
 //! | a lease is granted | it is full, even if its id was another's a moment ago |
 //! | its owner keeps it alive | it is full again |
 //! | nothing for its TTL | it is due, and ends once the node has proven that it leads: its owner is told that it is gone |
-//! | there was no proof | nothing ends for a while |
-//! | the end could not be written | it stays ending, and is tried again later |
+//! | there was no proof, for a sign of life or for an end | nothing ends for a while: its owner asks again |
+//! | the end could not be written | it stays ending, and is tried again later; nothing ends until then |
 //! | it is revoked | it is forgotten |
 //!
 //! A lease never ends early as long as its leader tells this a sign of life only after it has proven, since it got the
@@ -38,7 +38,7 @@ pub struct Deadlines {
     queue: BTreeSet<(Duration, LeaseId)>,
     /// How many ends are under way.
     ending: usize,
-    /// Until when nothing ends, for want of a proof.
+    /// Until when nothing ends: there was no proof, or an end could not be written.
     hold: Duration,
 }
 
@@ -115,6 +115,9 @@ impl Deadlines {
 
     /// Takes those that are due, of a node that has just proven that it leads: they end. At most so many at once.
     pub fn end_due(&mut self, now: Duration) -> Vec<LeaseId> {
+        if now < self.hold {
+            return Vec::new();
+        }
         let due = self.queue.iter().take_while(|(at, _)| *at <= now);
         let due: Vec<_> = due.take(ENDING - self.ending).copied().collect();
         for (at, id) in &due {
@@ -136,6 +139,7 @@ impl Deadlines {
         {
             held.at = now.saturating_add(RETRY);
             self.queue.insert((held.at, id));
+            self.hold = held.at;
         }
     }
 }
@@ -201,6 +205,35 @@ mod tests {
         leases.ended(1, true, at(2));
         assert!(leases.is_due(at(2)));
         assert_eq!(leases.end_due(at(2)).len(), 1);
+    }
+
+    #[test]
+    fn a_sign_of_life_that_could_not_be_believed_is_heard_again_before_anything_ends() {
+        let mut leases = Deadlines::begin([(1, 1)], at(0));
+        leases.unproven(at(1));
+        assert!(
+            leases.end_due(at(1)).is_empty(),
+            "a proof that comes too late for the sign"
+        );
+        assert_eq!(leases.renew(1, at(1)), Some(1));
+        assert!(leases.end_due(at(1) + RETRY).is_empty());
+        assert_eq!(leases.end_due(at(2)), [1]);
+    }
+
+    #[test]
+    fn while_ends_are_refused_few_are_tried() {
+        let mut leases = Deadlines::begin((1..=1000).map(|id| (id, 1)), at(0));
+        let mut tried = 0;
+        for ms in (1000..6000).step_by(10) {
+            let now = Duration::from_millis(ms);
+            if leases.is_due(now) {
+                for id in leases.end_due(now) {
+                    tried += 1;
+                    leases.ended(id, false, now);
+                }
+            }
+        }
+        assert_eq!(tried, 10 * ENDING, "in five seconds");
     }
 
     #[test]

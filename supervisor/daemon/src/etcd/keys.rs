@@ -201,9 +201,10 @@ fn not_done(error: &ProposeError) -> keys::Error {
             "etcdserver: request timed out, possibly due to previous leader failure".to_owned()
         }
         ProposeError::TooLarge { .. } => "etcdserver: request is too large".to_owned(),
-        ProposeError::NoSpace | ProposeError::Refused(_) | ProposeError::Stopped(_) => {
-            format!("etcdserver: {error}")
-        }
+        ProposeError::NoSpace
+        | ProposeError::Refused(_)
+        | ProposeError::Stopped(_)
+        | ProposeError::TooMany => format!("etcdserver: {error}"),
     };
     keys::Error::new(Code::RaftInternal, cause, 0)
 }

@@ -18,7 +18,7 @@ pub async fn run(node: Node, events: u64, pulse: Pulse, mut stop: Stop) {
                 .is_ok_and(|now| now != events)
         {
             match node.propose_leading(term, &Command::History(events)).await {
-                Ok(()) => tracing::info!("the v2 history holds {events} events from now on"),
+                Ok(_) => tracing::info!("the v2 history holds {events} events from now on"),
                 Err(error) => tracing::debug!(%error, "the v2 history could not be resized yet"),
             }
         }

@@ -93,11 +93,14 @@ impl Lessor {
         self.ask(Question::Renew(id)).await
     }
 
-    /// How many seconds a lease lasts; `None` if there is no such lease.
+    /// How many seconds a lease lasts; `None` if there is no such lease. What was acknowledged before this call is then in
+    /// this node's state, too.
     ///
     /// # Errors
     /// When no leader could be reached.
     pub async fn left(&self, id: LeaseId) -> Result<Option<i64>, ProposeError> {
+        // Whoever leads no more, and has not noticed, knows nothing of the leases its successor granted.
+        self.node.linearize().await?;
         self.ask(Question::Left(id)).await
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use corten_store::auth::Caller;
 use corten_store::kv::{self, LeaseId};
 use corten_store::lessor::Deadlines;
-use corten_store::{Command, Event};
+use corten_store::{Command, Event, Response};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
@@ -19,6 +19,18 @@ const PROOF: Duration = Duration::from_secs(1);
 
 /// Ends of leases under way, and whether each is written.
 type Ends = JoinSet<(LeaseId, bool)>;
+
+/// Whether the state machine's answer to the end of a lease means that there is no such lease any more. It may refuse:
+/// while there is an alarm that the data is corrupt it changes nothing.
+fn is_gone(id: LeaseId, answer: &Response) -> bool {
+    match answer {
+        Response::Kv(Ok(_) | Err(kv::Error::LeaseNotFound)) => true,
+        refused => {
+            tracing::debug!(?refused, "lease {id:x} could not end yet");
+            false
+        }
+    }
+}
 
 /// A term of this node's.
 struct Term<'l> {
@@ -121,7 +133,7 @@ impl Term<'_> {
     }
 
     /// Renews all leases whose owners wait, with one proof that this node leads. Without it nobody is answered: the askers
-    /// look for the leader again. False when the deadlines must be made anew.
+    /// look for the leader again, and nothing ends before they can have found it. False when the deadlines must be made anew.
     async fn renew(&mut self, first: Renewal, renewals: &mut mpsc::Receiver<Renewal>) -> bool {
         let mut waiting = vec![first];
         while waiting.len() < WAITING
@@ -130,6 +142,7 @@ impl Term<'_> {
             waiting.push(next);
         }
         if !self.is_proven().await {
+            self.lessor.with(|leases| leases.unproven(self.lessor.now()));
             return true;
         }
         // What was granted or revoked before the owners spoke up is among these.
@@ -156,6 +169,10 @@ impl Term<'_> {
     /// Proposes the end of leases that have run out.
     async fn end_due(&self, ends: &mut Ends) {
         let lessor = self.lessor;
+        // Whoever was heard a moment ago lives, or will be heard again.
+        if lessor.with(|leases| leases.is_due(lessor.now())) != Some(true) {
+            return;
+        }
         if !self.is_proven().await {
             lessor.with(|leases| leases.unproven(lessor.now()));
             return;
@@ -166,7 +183,8 @@ impl Term<'_> {
             let (node, term) = (lessor.node.clone(), self.number);
             ends.spawn(async move {
                 let revoke = Command::KvAs(Caller::Server, kv::Command::LeaseRevoke { id });
-                (id, node.propose_leading(term, &revoke).await.is_ok())
+                let answer = node.propose_leading(term, &revoke).await;
+                (id, answer.is_ok_and(|answer| is_gone(id, &answer)))
             });
         }
     }
@@ -175,5 +193,51 @@ impl Term<'_> {
     async fn is_proven(&self) -> bool {
         let proof = self.lessor.node.proves_to_lead();
         tokio::time::timeout(PROOF, proof).await == Ok(true) && self.goes_on()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use corten_store::kv;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::lessor::Renewals;
+    use crate::{Config, Node};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_owner_who_is_heard_while_there_is_no_proof_does_not_lose_its_lease() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::new("n0", folder.path());
+        config.initial_cluster = vec![("n0".to_owned(), "http://127.0.0.1:1".to_owned())];
+        let node = Node::start(config).await.unwrap();
+        let grant = Command::Kv(kv::Command::LeaseGrant { id: 7, ttl_s: 1 });
+        node.propose(grant).await.unwrap();
+        let (lessor, Renewals(mut renewals)) = Lessor::new(node.clone());
+        let mut term = Term {
+            lessor: &lessor,
+            number: node.leads().unwrap(),
+            events: node.events(),
+        };
+        assert!(term.begins(&|| {}).await);
+        let due = lessor.with(|leases| leases.next()).flatten().unwrap();
+        tokio::time::sleep_until(lessor.origin + due).await;
+
+        // It hands over, and so proves nothing; a moment later it leads on.
+        node.inner.change_silence(|reasons| reasons.hands_over = true);
+        let (answer, answered) = oneshot::channel();
+        assert!(term.renew(Renewal { id: 7, answer }, &mut renewals).await);
+        assert!(answered.await.is_err(), "nobody says that it is renewed");
+        node.inner.change_silence(|reasons| reasons.hands_over = false);
+        let mut ends = Ends::new();
+        term.end_due(&mut ends).await;
+        assert!(ends.is_empty(), "the lease ends beside its owner's sign of life");
+
+        // The owner asks again.
+        let (answer, answered) = oneshot::channel();
+        assert!(term.renew(Renewal { id: 7, answer }, &mut renewals).await);
+        assert_eq!(answered.await, Ok(Answer(Some(1))));
+        node.shutdown().await;
     }
 }

@@ -6,6 +6,7 @@ use crate::common::{Cluster, PATIENCE, put, put_stubbornly, set, until, value};
 use corten_raft::{ProposeError, StartError};
 use corten_store::keys::{Op, Write};
 use corten_store::{Command, Event, Response};
+use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_user_write_on_a_fresh_node_has_index_4() {
@@ -335,6 +336,43 @@ async fn what_does_not_belong_together_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_bounded_in_bytes() {
+    let mut cluster = Cluster::started(3, |config| config.waiting_bytes = 4 << 20).await;
+    put_stubbornly(cluster.node(0), "/k", "v").await;
+    let leader = cluster.leader().await;
+    let node = cluster.node(leader).clone();
+    cluster.cut_off(leader);
+    let (text, key) = ("x".repeat(1 << 20), |n: usize| format!("/big/{n}"));
+    let mut proposing = JoinSet::new();
+    for n in 0..32 {
+        let (node, write) = (node.clone(), set(&key(n), &text));
+        proposing.spawn(async move { node.propose(write).await });
+    }
+    // Three fit, with what is around them; the others are told at once, and not after the time a request has.
+    for _ in 0..29 {
+        let refused = tokio::time::timeout(Duration::from_secs(4), proposing.join_next()).await;
+        let refused = refused.expect("told at once").unwrap().unwrap();
+        assert_eq!(refused, Err(ProposeError::TooMany));
+    }
+    let small = node.propose(set("/small", "v"));
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), small)
+            .await
+            .is_err(),
+        "there is room for it"
+    );
+    cluster.links.heal();
+    while let Some(ended) = proposing.join_next().await {
+        let ended = ended.unwrap();
+        assert!(!matches!(ended, Err(ProposeError::TooMany)), "{ended:?}");
+    }
+    for n in 32..36 {
+        put_stubbornly(&node, &key(n), &text).await;
+    }
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_reaches_the_leader_from_any_node() {
     let mut cluster = Cluster::started(3, |_| {}).await;
     let follower = cluster.follower().await;
@@ -366,6 +404,31 @@ async fn a_message_reaches_the_leader_from_any_node() {
     tokio::time::timeout(Duration::from_secs(60), cluster.stop_all())
         .await
         .expect("nodes stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_is_none() {
+    let mut cluster = Cluster::started(3, |_| {}).await;
+    put_stubbornly(cluster.node(0), "/k", "v").await;
+    let old = cluster.leader().await;
+    let has_leader = |at: usize| *cluster.node(at).has_leader().borrow();
+    until("all have a leader", || (0..3).all(has_leader)).await;
+    cluster.cut_off(old);
+    until("the one that is cut off has none", || !has_leader(old)).await;
+    assert_eq!(
+        cluster.node(old).status().leader_id,
+        cluster.id(old),
+        "though Raft says so"
+    );
+    let others = [(old + 1) % 3, (old + 2) % 3];
+    until("the others have another one", || {
+        let led = |at: usize| has_leader(at) && cluster.node(at).status().leader_id != cluster.id(old);
+        others.into_iter().all(led)
+    })
+    .await;
+    cluster.links.heal();
+    until("all have a leader again", || (0..3).all(has_leader)).await;
+    cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,11 @@
 //! MiB. Where such namespaces are not permitted it is skipped, and says so.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use corten_store::{Command, alarm, kv};
 
 use crate::common::{Cluster, put_stubbornly, set, until, value};
 use corten_raft::{Config, Node, ProposeError};
@@ -25,7 +29,7 @@ fn small_disk(name: &str, mib: u64) -> Option<PathBuf> {
     }
     let folder = tempfile::tempdir().unwrap();
     let spaced = |script: &str| {
-        let mut command = Command::new("unshare");
+        let mut command = process::Command::new("unshare");
         command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
         command.arg("sh").arg(folder.path()).env(SMALL, folder.path());
         command
@@ -163,6 +167,18 @@ async fn a_full_leader_gives_way_and_follows_once_there_is_room() {
     let leader = cluster.leader().await;
     let full = cluster.id(0);
     cluster.node(leader).move_leader(full).await.unwrap();
+    // Reads go on at the others, and a lease is due whose end is refused: both ask the leader whether it leads.
+    let corrupt = alarm::Alarm {
+        member: full,
+        kind: alarm::Kind::Corrupt,
+    };
+    for command in [
+        Command::Kv(kv::Command::LeaseGrant { id: 7, ttl_s: 1 }),
+        Command::Alarm(alarm::Change::Activate(corrupt)),
+    ] {
+        cluster.node(0).propose(command).await.unwrap();
+    }
+    let readers = [1, 2].map(|at| reader(cluster.node(at)));
 
     let filler = fill(&disk);
     let text = "x".repeat(20_000);
@@ -171,6 +187,18 @@ async fn a_full_leader_gives_way_and_follows_once_there_is_room() {
     }
     let leader = cluster.node(1).status().leader_id;
     assert_ne!(leader, full, "another one leads");
+    let read = readers
+        .each_ref()
+        .map(|reader| reader.done.load(Ordering::Relaxed));
+    until("reads go on under the new leader", || {
+        let more = readers.iter().zip(read);
+        more.into_iter()
+            .all(|(reader, read)| reader.done.load(Ordering::Relaxed) > read)
+    })
+    .await;
+    for reader in readers {
+        reader.task.abort();
+    }
     assert!(value(cluster.node(0), "/first").is_some(), "it reads on");
 
     std::fs::remove_file(&filler).unwrap();
@@ -179,5 +207,31 @@ async fn a_full_leader_gives_way_and_follows_once_there_is_room() {
     })
     .await;
     put_stubbornly(cluster.node(0), "/last", "v").await;
+    let disarm = Command::Alarm(alarm::Change::Deactivate(corrupt));
+    cluster.node(0).propose(disarm).await.unwrap();
+    until("the lease has ended", || {
+        let lease = cluster.node(0).read(|tx| kv::lease(tx, 7));
+        lease.unwrap().is_none()
+    })
+    .await;
     cluster.stop_all().await;
+}
+
+/// Somebody who reads on and on, linearizably.
+struct Reader {
+    done: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn reader(node: &Node) -> Reader {
+    let (node, done) = (node.clone(), Arc::new(AtomicU64::new(0)));
+    let counted = Arc::clone(&done);
+    let task = tokio::spawn(async move {
+        loop {
+            if node.linearize().await.is_ok() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    Reader { done, task }
 }

@@ -6,6 +6,7 @@ mod cluster;
 mod common;
 mod full;
 mod kill;
+mod leases;
 mod members;
 mod transfer;
 mod voters;

@@ -183,6 +183,36 @@ async fn the_leader_can_be_removed_and_the_living_not_below_a_majority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_asked_for_a_change_shows_it_once_it_is_made() {
+    // Long enough for a member to be out of reach for a while, and still to believe in its leader.
+    let mut cluster = Cluster::started(3, |config| config.election_ms = 3000).await;
+    put_stubbornly(cluster.node(0), "/k", "v").await;
+    let (asked, leader) = (cluster.follower().await, cluster.leader().await);
+    until("it has caught up", || value(cluster.node(asked), "/k").is_some()).await;
+    cluster.deafen(asked);
+    let new = 77;
+    let add = MemberChange::Add {
+        id: new,
+        peer_urls: vec!["http://127.0.0.1:1".to_owned()],
+        learner: true,
+    };
+    let shows = |at: usize| cluster.node(at).members().iter().any(|member| member.id == new);
+    let node = cluster.node(asked).clone();
+    let changing = tokio::spawn(async move {
+        node.change_members(add).await.unwrap();
+        node.members().iter().any(|member| member.id == new)
+    });
+    until("the change is made", || shows(leader)).await;
+    assert!(!shows(asked), "it has not heard of it");
+    cluster.links.heal();
+    assert!(
+        changing.await.unwrap(),
+        "it was told that the change is made, and shows the old members"
+    );
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn under_load_members_come_and_go_and_no_acknowledged_write_is_lost() {
     let mut cluster = Cluster::new(4, |_| {}).await;
     cluster.start_of(0, 1).await;

@@ -1,7 +1,13 @@
 //! A cluster keeps its voters by itself: standbys take the place of those that stay away, and wiped machines join anew.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+
 use crate::common::{Cluster, put, put_stubbornly, until, value};
-use corten_raft::{Config, MemberChange};
+use corten_raft::{Config, MemberChange, Observation, Observer};
 
 fn soon(config: &mut Config) {
     config.remove_delay_ms = Some(2_000);
@@ -57,20 +63,51 @@ async fn a_standby_takes_the_place_of_a_voter_that_stays_away() {
     cluster.stop_all().await;
 }
 
+/// How long members have left messages unanswered: of each, the first and the last of them.
+#[derive(Debug, Default)]
+struct Unanswered(Mutex<BTreeMap<u64, (Instant, Instant)>>);
+
+impl Observer for Unanswered {
+    fn observe(&self, seen: Observation) {
+        let (mut silent, now) = (self.0.lock().unwrap(), Instant::now());
+        match seen {
+            Observation::PeerFailed { to } => silent.entry(to).or_insert((now, now)).1 = now,
+            Observation::PeerAnswered { to, .. } => drop(silent.remove(&to)),
+            _ => {}
+        }
+    }
+}
+
+impl Unanswered {
+    fn silent_for(&self, member: u64) -> Duration {
+        let silent = self.0.lock().unwrap();
+        silent
+            .get(&member)
+            .map_or(Duration::ZERO, |(first, last)| *last - *first)
+    }
+}
+
+static UNANSWERED: LazyLock<Arc<Unanswered>> = LazyLock::new(Arc::default);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_standby_a_voter_that_stays_away_keeps_its_place() {
-    let mut cluster = Cluster::started(3, |config| config.remove_delay_ms = Some(1)).await;
+    let watched = |config: &mut Config| {
+        config.remove_delay_ms = Some(1);
+        config.observer = UNANSWERED.clone();
+    };
+    let mut cluster = Cluster::started(3, watched).await;
     put_stubbornly(cluster.node(0), "/k", "v").await;
     let away = cluster.follower().await;
     let gone = cluster.id(away);
     cluster.stop(away).await;
     let here = cluster.leader().await;
-    // Much longer than the delay, in elections: the leader has looked many times.
-    for n in 0..300 {
-        put_stubbornly(cluster.node(here), &format!("/k/{n}"), "v").await;
-    }
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    assert!(cluster.voters(here).contains(&gone));
+    // Whoever is silent for three elections is away; the leader looks five times a second.
+    let away_for = 6 * Duration::from_millis(cluster.config(here).election_ms);
+    until("it has been away for long, and nothing came of that", || {
+        assert!(cluster.voters(here).contains(&gone));
+        UNANSWERED.silent_for(gone) > away_for
+    })
+    .await;
     cluster.start(away).await.unwrap();
     put_stubbornly(cluster.node(away), "/back", "v").await;
     cluster.stop_all().await;
@@ -163,7 +200,7 @@ async fn whoever_lost_its_data_is_not_taken_in_without_a_majority_of_the_others(
     }
     let config = cluster.config(others[0]);
     let joining = corten_raft::Node::start(config);
-    let joined = tokio::time::timeout(std::time::Duration::from_secs(10), joining).await;
+    let joined = tokio::time::timeout(Duration::from_secs(10), joining).await;
     match joined {
         Err(_) => {} // it asks on
         // The one that knows it answered late; it takes no part meanwhile.
@@ -177,8 +214,14 @@ async fn whoever_lost_its_data_is_not_taken_in_without_a_majority_of_the_others(
 #[tokio::test(flavor = "multi_thread")]
 async fn with_an_empty_directory_nobody_takes_part_before_a_majority_does_not_know_it() {
     let mut cluster = Cluster::new(3, |_| {}).await;
+    // Where the second one will be somebody lets every question go unanswered.
+    let silent = TcpListener::bind(cluster.addresses[1]).await.unwrap();
     cluster.start(0).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    for _ in 0..20 {
+        let asked = tokio::time::timeout(crate::common::PATIENCE, silent.accept()).await;
+        drop(asked.expect("it asks on").unwrap());
+    }
+    drop(silent);
     let first = cluster.node(0).status();
     assert_eq!(
         (first.term, first.leader_id),

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use corten_raft::Node;
-use corten_store::{Command, kv};
+use corten_store::{Command, Response, kv};
 
 use crate::pulse::{BEAT, Pulse};
 use crate::settings::AutoCompaction;
@@ -33,8 +33,8 @@ pub async fn run(node: Node, mode: AutoCompaction, pulse: Pulse, mut stop: Stop)
         {
             let compact = Command::Kv(kv::Command::Compact { revision: upto });
             match node.propose_leading(term, &compact).await {
-                Ok(()) => tracing::info!("revisions before {upto} are compacted"),
-                Err(error) => tracing::debug!(%error, "nothing could be compacted yet"),
+                Ok(Response::Kv(Ok(_))) => tracing::info!("revisions before {upto} are compacted"),
+                other => tracing::debug!(?other, "nothing could be compacted yet"),
             }
         }
         tokio::select! {

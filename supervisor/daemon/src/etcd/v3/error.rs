@@ -31,6 +31,7 @@ fixed! {
     NOT_LEADER = FailedPrecondition, "etcdserver: not leader";
     LEADER_CHANGED = Unavailable, "etcdserver: leader changed";
     STOPPED = Unavailable, "etcdserver: server stopped";
+    TOO_MANY_REQUESTS = ResourceExhausted, "etcdserver: too many requests";
     TIMEOUT = Unavailable, "etcdserver: request timed out";
     LEADER_TRANSFER = Unknown, "etcdserver: request timed out, leader transfer took too long";
     BAD_LEADER_TRANSFEREE = FailedPrecondition, "etcdserver: bad leader transferee";
@@ -55,6 +56,7 @@ pub fn proposing(error: &ProposeError) -> Status {
         ProposeError::NoSpace => NO_SPACE.into(),
         ProposeError::TooLarge { .. } => REQUEST_TOO_LARGE.into(),
         ProposeError::Stopped(_) => STOPPED.into(),
+        ProposeError::TooMany => TOO_MANY_REQUESTS.into(),
         ProposeError::Refused(_) => Status::unavailable(error.to_string()),
     }
 }

@@ -102,9 +102,7 @@ impl Kv for V3 {
             return Err(unexpected());
         };
         if physical {
-            sweep::all(&self.node)
-                .await
-                .map_err(|error| error::proposing(&error))?;
+            sweep::all(&self.node).await?;
         }
         let header = self.header(revision);
         Ok(Response::new(CompactionResponse { header }))

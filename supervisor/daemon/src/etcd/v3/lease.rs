@@ -73,10 +73,6 @@ impl Lease for V3 {
         let LeaseTimeToLiveRequest { id, keys } = request.into_inner();
         let left = self.lessor.left(id).await;
         let left = left.map_err(|error| error::proposing(&error))?;
-        if left.is_some() {
-            // The leader knows more than this member may.
-            self.linearize().await?;
-        }
         let (granted, keys) = if keys {
             v3.look_up_by(|tx, caller| {
                 if let Err(error) = auth::lease_keys(tx, caller, id)? {

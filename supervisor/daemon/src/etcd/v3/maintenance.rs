@@ -75,7 +75,8 @@ impl Maintenance for V3 {
         let learns = |member: &corten_raft::Member| member.id == status.member_id && member.learner;
         let learns = self.node.members().iter().any(learns);
         let mut errors = Vec::new();
-        if status.leader_id == 0 {
+        let has_leader = *self.node.has_leader().borrow();
+        if !has_leader {
             errors.push("etcdserver: no leader".to_owned());
         }
         for Alarm { member, kind } in self.alarms()? {
@@ -89,7 +90,7 @@ impl Maintenance for V3 {
             header: self.header_now()?,
             version: ETCD_VERSION.to_owned(),
             db_size: signed(size.on_disk),
-            leader: status.leader_id,
+            leader: if has_leader { status.leader_id } else { 0 },
             raft_index: status.raft_index,
             raft_term: status.term,
             raft_applied_index: status.applied_index,

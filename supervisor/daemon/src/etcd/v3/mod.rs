@@ -43,6 +43,7 @@ use pb::kv_server::KvServer;
 use pb::lease_server::LeaseServer;
 use pb::maintenance_server::MaintenanceServer;
 use pb::watch_server::WatchServer;
+use tokio::sync::watch as watch_channel;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::service::Interceptor;
@@ -239,7 +240,7 @@ fn unexpected() -> Status {
     Status::internal("the state machine answered another question than it was asked")
 }
 
-/// Whether the client asks to be refused by a member that knows no leader.
+/// Whether the client asks to be refused by a member that knows no leader, or leads without a majority.
 fn wants_leader(metadata: &MetadataMap) -> bool {
     metadata
         .get("hasleader")
@@ -248,11 +249,11 @@ fn wants_leader(metadata: &MetadataMap) -> bool {
 
 /// Refuses requests that want a leader while there is none.
 #[derive(Clone)]
-struct LeaderCheck(Node);
+struct LeaderCheck(watch_channel::Receiver<bool>);
 
 impl Interceptor for LeaderCheck {
     fn call(&mut self, request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
-        if wants_leader(request.metadata()) && self.0.leader().borrow().is_none() {
+        if wants_leader(request.metadata()) && !*self.0.borrow() {
             return Err(error::NO_LEADER.into());
         }
         Ok(request)
@@ -265,7 +266,7 @@ pub fn router(v3: &V3) -> Router {
         ($server:ident) => {
             tonic::service::interceptor::InterceptedService::new(
                 $server::new(v3.clone()).max_decoding_message_size(v3.message_bytes()),
-                LeaderCheck(v3.node.clone()),
+                LeaderCheck(v3.node.has_leader()),
             )
         };
     }

@@ -1,18 +1,23 @@
 //! A cluster of nodes in one process, over loopback.
 #![allow(dead_code)]
 
+mod links;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use corten_raft::lessor::{self, Lessor};
 use corten_raft::{Applied, Config, Node, ProposeError, StartError};
 use corten_store::keys::{self, Op, Write, request};
 use corten_store::{Command, Response};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+use links::Links;
 
 /// How long anything may take on a slow machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,7 +27,11 @@ pub struct Cluster {
     dir: TempDir,
     pub addresses: Vec<SocketAddr>,
     pub nodes: Vec<Option<Node>>,
-    servers: Vec<Option<JoinHandle<()>>>,
+    lessors: Vec<Option<Lessor>>,
+    /// What runs beside each node: its peer listener, and its lessor.
+    tasks: Vec<JoinSet<()>>,
+    /// Which of them hear which.
+    pub links: Links,
     adjust: fn(&mut Config),
     /// Data directories that lie elsewhere.
     places: BTreeMap<usize, PathBuf>,
@@ -43,7 +52,9 @@ impl Cluster {
             dir: tempfile::tempdir().unwrap(),
             addresses,
             nodes: (0..size).map(none).collect(),
-            servers: (0..size).map(|_| None).collect(),
+            lessors: (0..size).map(|_| None).collect(),
+            tasks: (0..size).map(|_| JoinSet::new()).collect(),
+            links: Links::default(),
             adjust,
             places: BTreeMap::new(),
         }
@@ -125,18 +136,19 @@ impl Cluster {
     async fn start_with(&mut self, at: usize, config: Config) -> Result<(), StartError> {
         let node = Node::start(config).await?;
         let listener = TcpListener::bind(self.addresses[at]).await.unwrap();
-        let router = node.peer_router();
-        self.servers[at] = Some(tokio::spawn(async move {
-            axum::serve(listener, router).await.unwrap()
-        }));
+        let (lessor, renewals) = Lessor::new(node.clone());
+        let router = node.peer_router().merge(lessor.peer_router());
+        let router = self.links.around(node.member_id(), router);
+        self.tasks[at].spawn(async move { axum::serve(listener, router).await.unwrap() });
+        self.tasks[at].spawn(lessor::run(lessor.clone(), renewals, || {}));
+        self.lessors[at] = Some(lessor);
         self.nodes[at] = Some(node);
         Ok(())
     }
 
     pub async fn stop(&mut self, at: usize) {
-        if let Some(server) = self.servers[at].take() {
-            server.abort();
-        }
+        self.tasks[at].abort_all();
+        self.lessors[at] = None;
         if let Some(node) = self.nodes[at].take() {
             node.shutdown().await;
         }
@@ -150,6 +162,30 @@ impl Cluster {
 
     pub fn node(&self, at: usize) -> &Node {
         self.nodes[at].as_ref().unwrap()
+    }
+
+    pub fn lessor(&self, at: usize) -> &Lessor {
+        self.lessors[at].as_ref().unwrap()
+    }
+
+    /// From now on this one and the others do not reach each other.
+    pub fn cut_off(&self, at: usize) {
+        for other in self.others(at) {
+            self.links.cut(self.id(at), other);
+            self.links.cut(other, self.id(at));
+        }
+    }
+
+    /// From now on the others do not reach this one, which still reaches them.
+    pub fn deafen(&self, at: usize) {
+        for other in self.others(at) {
+            self.links.cut(other, self.id(at));
+        }
+    }
+
+    fn others(&self, at: usize) -> Vec<u64> {
+        let others = self.running().filter(|(other, _)| *other != at);
+        others.map(|(_, node)| node.member_id()).collect()
     }
 
     pub fn running(&self) -> impl Iterator<Item = (usize, &Node)> {
@@ -183,6 +219,12 @@ impl Cluster {
     }
 }
 
+/// The wall clock, in ms since the Unix epoch.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
 /// Waits until `holds`, or fails naming what was waited for.
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -193,10 +235,15 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 pub fn set(key: &str, value: &str) -> Command {
+    set_until(key, value, None)
+}
+
+/// Sets a key that expires then, in ms since the Unix epoch.
+pub fn set_until(key: &str, value: &str, expire_ms: Option<u64>) -> Command {
     let op = Op::Set {
         dir: false,
         value: value.to_owned(),
-        expire_ms: None,
+        expire_ms,
         refresh: false,
     };
     Command::Keys(Write {

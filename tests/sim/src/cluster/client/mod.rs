@@ -193,6 +193,7 @@ fn failed(error: &ProposeError) -> End {
         ProposeError::NoLeader
         | ProposeError::TooLarge { .. }
         | ProposeError::Refused(_)
+        | ProposeError::TooMany
         | ProposeError::NoSpace => End::Nothing(error.to_string()),
         _ => End::Unknown(error.to_string()),
     }

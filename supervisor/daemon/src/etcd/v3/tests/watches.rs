@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use corten_etcd_api::etcdserverpb::kv_client::KvClient;
+use corten_etcd_api::etcdserverpb::maintenance_client::MaintenanceClient;
 use corten_etcd_api::etcdserverpb::request_op::Request as Operation;
 use corten_etcd_api::etcdserverpb::watch_client::WatchClient;
 use corten_etcd_api::etcdserverpb::watch_request::RequestUnion;
 use corten_etcd_api::etcdserverpb::{
-    RequestOp, TxnRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse,
+    RangeRequest, RequestOp, StatusRequest, TxnRequest, WatchCreateRequest, WatchProgressRequest,
+    WatchRequest, WatchResponse,
 };
 use futures_util::stream;
 use tokio::sync::mpsc;
@@ -16,7 +18,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 
 use super::{TTL, connect, put};
-use crate::testing::{self, within};
+use crate::testing::{self, until, within};
 
 /// A watch stream of a client.
 pub struct Stream {
@@ -27,10 +29,15 @@ pub struct Stream {
 impl Stream {
     /// One with a token, unless it is empty.
     pub async fn open(channel: Channel, token: &str) -> Stream {
+        Stream::open_with(channel, "token", token).await
+    }
+
+    /// One that says something of itself, unless it is empty.
+    async fn open_with(channel: Channel, name: &'static str, said: &str) -> Stream {
         let (requests, mut asked) = mpsc::channel(16);
         let mut asked = Request::new(stream::poll_fn(move |cx| asked.poll_recv(cx)));
-        if !token.is_empty() {
-            asked.metadata_mut().insert("token", token.parse().unwrap());
+        if !said.is_empty() {
+            asked.metadata_mut().insert(name, said.parse().unwrap());
         }
         let answers = WatchClient::new(channel).watch(asked).await.unwrap().into_inner();
         Stream { requests, answers }
@@ -192,4 +199,59 @@ async fn a_revision_comes_whole_and_progress_is_told() {
         .await
         .unwrap_err();
     assert_eq!(ended.message(), "etcdserver: server stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_a_leader_leaves_one_that_nobody_follows() {
+    let mut machines = testing::cluster(3, TTL).await;
+    let leads = |machine: &testing::Machine| {
+        let node = &machine.supervisor.as_ref().unwrap().node;
+        *node.has_leader().borrow() && node.leads().is_some()
+    };
+    let leader = until("a leader", async || machines.iter().position(leads)).await;
+    let channel = connect(machines[leader].clients).await;
+    KvClient::new(channel.clone()).put(put("k", "v")).await.unwrap();
+    let create = WatchCreateRequest {
+        key: "k".into(),
+        ..WatchCreateRequest::default()
+    };
+    let mut wants = Stream::open_with(channel.clone(), "hasleader", "true").await;
+    wants.create(create.clone()).await;
+    let mut whoever = Stream::open(channel.clone(), "").await;
+    whoever.create(create).await;
+
+    for other in [(leader + 1) % 3, (leader + 2) % 3] {
+        machines[other].stop().await;
+    }
+    let told = within("the stream's end", wants.answers.message())
+        .await
+        .unwrap_err();
+    assert_eq!(told.message(), "etcdserver: no leader");
+    let read = |wants: bool| {
+        let mut kv = KvClient::new(channel.clone());
+        let mut range = Request::new(RangeRequest {
+            key: "k".into(),
+            serializable: true,
+            ..RangeRequest::default()
+        });
+        if wants {
+            range.metadata_mut().insert("hasleader", "true".parse().unwrap());
+        }
+        async move { kv.range(range).await }
+    };
+    assert_eq!(read(true).await.unwrap_err().message(), "etcdserver: no leader");
+    assert_eq!(read(false).await.unwrap().into_inner().count, 1);
+    let status = MaintenanceClient::new(channel.clone())
+        .status(StatusRequest {})
+        .await;
+    let status = status.unwrap().into_inner();
+    assert_eq!(
+        (status.leader, &status.errors[..]),
+        (0, &["etcdserver: no leader".to_owned()][..])
+    );
+    whoever
+        .ask(RequestUnion::ProgressRequest(WatchProgressRequest {}))
+        .await;
+    assert!(!whoever.next().await.canceled, "who did not ask for one goes on");
+    machines[leader].stop().await;
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use corten_etcd_api::etcdserverpb::watch_request::RequestUnion;
 use corten_etcd_api::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
-use corten_raft::{Leader, ReadTx};
+use corten_raft::ReadTx;
 use corten_store::auth::{self, Caller};
 use corten_store::kv;
 use tokio::sync::{mpsc, watch};
@@ -84,7 +84,7 @@ pub async fn serve(
     out: mpsc::Sender<Result<WatchResponse, Status>>,
     wants_leader: bool,
 ) {
-    let leader = v3.node.leader();
+    let has_leader = v3.node.has_leader();
     let mut stream = Stream {
         v3,
         inbox: Arc::default(),
@@ -99,7 +99,7 @@ pub async fn serve(
         if !wants_leader {
             std::future::pending::<()>().await;
         }
-        lost(leader).await;
+        lost(has_leader).await;
     };
     let ended = tokio::select! {
         ended = stream.run(&mut requests) => ended,
@@ -112,10 +112,10 @@ pub async fn serve(
 }
 
 /// Returns once there has been no leader for too long.
-async fn lost(mut leader: watch::Receiver<Option<Leader>>) {
+async fn lost(mut has_leader: watch::Receiver<bool>) {
     loop {
-        let none = leader.wait_for(Option::is_none).await.is_ok();
-        let some = leader.wait_for(Option::is_some);
+        let none = has_leader.wait_for(|has_leader| !has_leader).await.is_ok();
+        let some = has_leader.wait_for(|has_leader| *has_leader);
         if !none || tokio::time::timeout(LEADERLESS, some).await.is_err() {
             return;
         }
