@@ -9,8 +9,9 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::identity::{self, Established, Identity};
+use crate::inner::Inner;
 use crate::log::LogStore;
-use crate::node::{Inner, Node};
+use crate::node::Node;
 use crate::observe::Sight;
 use crate::peer::client::Client;
 use crate::peer::network::{Heard, Network};

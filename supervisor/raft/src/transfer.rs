@@ -22,7 +22,8 @@ use openraft::{LogIdOptionExt, ServerState};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::node::{Inner, Node};
+use crate::inner::Inner;
+use crate::node::Node;
 use crate::peer::wire::path;
 
 /// Why leadership was not handed over.

@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub async fn run(node: Node, pulse: Pulse, mut stop: Stop) {
     loop {
         pulse.beat();
-        let pause = match node.leads() {
+        let pause = match node.leading_term() {
             Some(term) if is_pending(&node) && step(&node, term).await => PAUSE,
             _ => BEAT,
         };
