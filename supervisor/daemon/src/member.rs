@@ -154,9 +154,10 @@ pub fn serve_on(tasks: &mut JoinSet<()>, sockets: Vec<Socket>, app: &App, stop: 
     }
 }
 
-/// Stops everything: the parts, then the store.
+/// Stops everything: the parts, then the store. Another member leads then, if there is one.
 pub async fn stop(stopper: Stopper, mut tasks: JoinSet<()>, node: &Node) {
     let begun = Instant::now();
+    node.hand_over().await;
     stopper.stop();
     let all = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(FAREWELL, all).await.is_err() {

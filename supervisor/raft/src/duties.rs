@@ -9,7 +9,7 @@ use corten_store::member::{self, Attributes};
 use corten_store::{Command, keys, meta};
 use tokio::time::Instant;
 
-use crate::node::Inner;
+use crate::inner::Inner;
 use crate::peer::wire::{self, path};
 use crate::{Leader, identity};
 

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::node::{Inner, Node};
+use crate::inner::Inner;
+use crate::node::Node;
 
 /// How many elections' time a leader may go without a majority. The others have elected another one by then.
 const ELECTIONS: u32 = 3;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use openraft::error::{InitializeError, RaftError};
 
 use crate::identity;
+use crate::inner::Inner;
 use crate::join::{self, Known};
-use crate::node::Inner;
 use crate::peer::client::Client;
 use crate::types::Peer;
 

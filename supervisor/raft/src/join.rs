@@ -19,8 +19,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::identity::{self, Identity};
+use crate::inner::Inner;
 use crate::members::{MemberChange, MemberError, new_member_id};
-use crate::node::Inner;
 use crate::peer::client::Client;
 use crate::peer::wire;
 use crate::world::World;

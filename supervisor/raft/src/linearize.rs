@@ -10,7 +10,7 @@ use openraft::error::{CheckIsLeaderError, RaftError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::node::Inner;
+use crate::inner::Inner;
 use crate::peer::wire::{self, Refusal};
 use crate::{Leader, ProposeError};
 

@@ -22,7 +22,8 @@ use tokio::time::Instant;
 
 use crate::error::ProposeError;
 use crate::identity;
-use crate::node::{Inner, Node};
+use crate::inner::Inner;
+use crate::node::Node;
 use crate::peer::client::{AskError, Client};
 use crate::peer::wire::{self, path};
 use crate::types::Peer;

@@ -2,37 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use corten_store::tables::Table;
 use corten_store::{Command, Event, Response, StoreFault, member, meta};
-use openraft::ServerState;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::identity::Identity;
-use crate::linearize::Waiter;
-use crate::log::LogStore;
+use crate::inner::Inner;
 use crate::observe::{Observation, Sight, Spent};
-use crate::peer::client::Client;
-use crate::peer::network::Heard;
 use crate::peer::server;
-use crate::propose::Proposal;
-use crate::silence::Silence;
-use crate::slow::Slow;
-use crate::snapshot::Snapshots;
-use crate::state::{ReadTx, State};
-use crate::types::{LogId, Raft};
+use crate::state::ReadTx;
 use crate::world::{Simulated, World};
-use crate::{Config, Leader, Member, PeerError, ProposeError, StartError, StateSize, Status};
-
-/// How long a message to the leader may take.
-const POST: Duration = Duration::from_secs(5);
+use crate::{Config, Member, ProposeError, StartError, StateSize, Status};
 
 /// A command's fate, once it is committed and in this node's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,111 +51,6 @@ pub struct AppliedBatch {
 #[derive(Clone)]
 pub struct Node {
     pub(crate) inner: Arc<Inner>,
-}
-
-/// Where a proposal's answer comes.
-type Answered = oneshot::Receiver<Result<Applied, ProposeError>>;
-
-/// What the node's tasks share.
-pub(crate) struct Inner {
-    pub config: Config,
-    pub world: World,
-    pub identity: Identity,
-    pub raft: Raft,
-    pub log: LogStore,
-    pub state: Arc<State>,
-    pub snapshots: Arc<Snapshots>,
-    pub client: Client,
-    pub leader: watch::Sender<Option<Leader>>,
-    /// Whether there is one that a majority follows.
-    pub has_leader: watch::Sender<bool>,
-    pub events: broadcast::Sender<Arc<AppliedBatch>>,
-    pub applied: watch::Receiver<u64>,
-    /// True once the cluster has decided its version: users' writes come after that.
-    pub formed: watch::Sender<bool>,
-    pub proposals: mpsc::Sender<Proposal>,
-    /// A permit for each byte of proposals that may still wait.
-    pub waiting: Arc<Semaphore>,
-    pub reads: mpsc::Sender<Waiter>,
-    pub tasks: Mutex<JoinSet<()>>,
-    pub lock: Mutex<Option<File>>,
-    /// One change of the members at a time.
-    pub changing: tokio::sync::Mutex<()>,
-    /// When each peer last answered this node as a leader.
-    pub heard: Heard,
-    pub silence: Silence,
-    /// Held while a proposal is let in, so that who hands over can see to it that none is on its way.
-    pub letting_in: tokio::sync::RwLock<()>,
-    /// The last entry of the leader this node was when it ended, if it was one: it may still be the same.
-    pub led_up_to: Option<LogId>,
-    pub sight: Sight,
-    pub slow: Slow,
-    /// True once a peer has said that this member was removed.
-    pub removed: watch::Receiver<bool>,
-    /// Whether it votes and appends: not before it is sure that it has never done so and forgotten it.
-    pub takes_part: watch::Sender<bool>,
-    /// Why it never will.
-    pub forgot: watch::Sender<Option<String>>,
-}
-
-impl Inner {
-    pub fn request_timeout(&self) -> Duration {
-        Duration::from_millis(self.config.request_timeout_ms())
-    }
-
-    /// Runs a task until the node stops.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        // What has ended keeps its memory until somebody asks for it.
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
-    }
-
-    pub fn leads(&self) -> bool {
-        self.leader.borrow().as_ref().is_some_and(|leader| leader.is_me)
-    }
-
-    /// Whether this node leads in `term` as Raft itself has it now.
-    pub fn leads_in(&self, term: u64) -> bool {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        metrics.state == ServerState::Leader && metrics.current_term == term
-    }
-
-    /// Whether the disk is full, for the log or for the state.
-    pub fn no_space(&self) -> bool {
-        self.log.no_space() || self.state.no_space()
-    }
-
-    /// Proposes without waiting for the cluster to be formed.
-    pub async fn propose_now(&self, command: &Command, deadline: Instant) -> Result<Applied, ProposeError> {
-        let (proposal, answered) = self.proposal(command, deadline)?;
-        self.put_forward(proposal, answered).await
-    }
-
-    /// A proposal that counts among those that wait.
-    fn proposal(&self, command: &Command, deadline: Instant) -> Result<(Proposal, Answered), ProposeError> {
-        let (answer, answered) = oneshot::channel();
-        let proposal = Proposal::new(command, deadline, answer, &self.waiting)?;
-        Ok((proposal, answered))
-    }
-
-    async fn put_forward(&self, proposal: Proposal, answered: Answered) -> Result<Applied, ProposeError> {
-        let deadline = proposal.deadline();
-        let stopped = || ProposeError::Stopped("it is shutting down".to_owned());
-        match self.proposals.try_send(proposal) {
-            Ok(()) => {}
-            Err(TrySendError::Closed(_)) => return Err(stopped()),
-            // Only who must wait for a place pays for a timer.
-            Err(TrySendError::Full(proposal)) => {
-                let placed = tokio::time::timeout_at(deadline, self.proposals.send(proposal)).await;
-                placed
-                    .map_err(|_| ProposeError::Timeout)?
-                    .map_err(|_| stopped())?;
-            }
-        }
-        answered.await.unwrap_or_else(|_| Err(stopped()))
-    }
 }
 
 /// A proposal somebody waits for; dropped without an end, nobody does any more.
@@ -290,53 +169,6 @@ impl Node {
         result.map(|_| ())
     }
 
-    /// Whether this node leads now, made sure of by a round of heartbeats to a majority.
-    pub async fn proves_to_lead(&self) -> bool {
-        self.inner.read_index_as_leader().await.is_ok()
-    }
-
-    /// The term this node leads in, if it does.
-    pub fn leads(&self) -> Option<u64> {
-        let leader = self.inner.leader.borrow();
-        leader
-            .as_ref()
-            .filter(|leader| leader.is_me)
-            .map(|leader| leader.term)
-    }
-
-    /// While this node leads: how long ago a majority surely took it for the leader. Another one cannot have been elected
-    /// before that.
-    pub fn led_ago(&self) -> Option<Duration> {
-        if !self.inner.leads() {
-            return None;
-        }
-        let now = Instant::now();
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow();
-        let followed = |voter: &u64| match *voter == self.inner.identity.member {
-            true => Some(now),
-            false => self.inner.heard.followed(*voter),
-        };
-        let groups = metrics.membership_config.membership().get_joint_config();
-        let since = |voters: &BTreeSet<u64>| {
-            let mut times: Vec<Option<Instant>> = voters.iter().map(followed).collect();
-            times.sort_unstable();
-            times.into_iter().rev().nth(voters.len() / 2).flatten()
-        };
-        let led: Option<Vec<Instant>> = groups.iter().map(since).collect();
-        Some(now - led?.into_iter().min()?)
-    }
-
-    /// Proposes a command if this node leads in `term`: what a leader has decided must not reach the log by way of the next
-    /// one, nor in a later term of its own. Gives the state machine's answer, which may be a refusal.
-    ///
-    /// # Errors
-    /// [`ProposeError::NoLeader`] when it does not; else as [`Node::propose`].
-    pub async fn propose_leading(&self, term: u64, command: &Command) -> Result<Response, ProposeError> {
-        let deadline = Instant::now() + self.inner.request_timeout();
-        self.inner.propose_alone(command, Some(term), deadline).await
-    }
-
     /// This node's view of itself.
     pub fn status(&self) -> Status {
         let metrics = self.inner.raft.metrics().borrow().clone();
@@ -402,11 +234,6 @@ impl Node {
         inner.snapshots.export(&inner.state).map_err(|e| e.to_string())
     }
 
-    /// Who leads, and when that changes.
-    pub fn leader(&self) -> watch::Receiver<Option<Leader>> {
-        self.inner.leader.subscribe()
-    }
-
     /// Whether the cluster is formed: it has had a leader and decided its version, and this node knows. Never false again.
     pub fn formed(&self) -> watch::Receiver<bool> {
         self.inner.formed.subscribe()
@@ -439,46 +266,6 @@ impl Node {
             .collect()
     }
 
-    /// Posts `body` to `path` on the leader's peer listener.
-    ///
-    /// # Errors
-    /// See [`PeerError`]; [`PeerError::IsMe`] when this node leads.
-    pub async fn post_to_leader(&self, path: &str, body: Vec<u8>) -> Result<Vec<u8>, PeerError> {
-        let leader = self.inner.leader.borrow().clone().ok_or(PeerError::NoLeader)?;
-        if leader.is_me {
-            return Err(PeerError::IsMe);
-        }
-        let client = &self.inner.client;
-        let answer = client
-            .post(&leader.peer_url, path, Bytes::from(body), POST)
-            .await?;
-        Ok(answer.to_vec())
-    }
-
-    /// Waits until the node is of no use any more, and says why: Raft has stopped by itself because its storage failed (its
-    /// process had better be restarted), the cluster has removed this member, or it has been one before and lost its data.
-    pub async fn failed(&self) -> String {
-        let mut removed = self.inner.removed.clone();
-        let mut forgot = self.inner.forgot.subscribe();
-        tokio::select! {
-            Ok(why) = forgot.wait_for(Option::is_some) => why.clone().unwrap_or_default(),
-            Ok(_) = removed.wait_for(|removed| *removed) => {
-                "the member has been permanently removed from the cluster".to_owned()
-            }
-            why = self.raft_failed() => why,
-        }
-    }
-
-    async fn raft_failed(&self) -> String {
-        // These end with Raft. The other figures, which say why, change with every entry.
-        let mut metrics = self.inner.raft.server_metrics();
-        while metrics.changed().await.is_ok() {}
-        match &self.inner.raft.metrics().borrow().running_state {
-            Err(fatal) => fatal.to_string(),
-            Ok(()) => "raft has ended".to_owned(),
-        }
-    }
-
     /// Builds a snapshot now and purges the log behind it.
     ///
     /// # Errors
@@ -490,25 +277,5 @@ impl Node {
             .snapshot()
             .await
             .map_err(|e| ProposeError::Stopped(e.to_string()))
-    }
-
-    /// Stops the node; its files are then free.
-    pub async fn shutdown(&self) {
-        let inner = Arc::clone(&self.inner);
-        inner.log.give_up();
-        let mut tasks = std::mem::take(&mut *inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        tasks.shutdown().await;
-        if let Err(e) = inner.raft.shutdown().await {
-            tracing::error!(error = %e, "raft did not end well");
-        }
-        let world = inner.world.clone();
-        let closing = world.blocking(move || {
-            inner.log.close();
-            inner.state.close();
-            inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        });
-        if let Err(e) = closing.await {
-            tracing::error!(error = %e, "log and state did not close well");
-        }
     }
 }

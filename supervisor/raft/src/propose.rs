@@ -16,7 +16,8 @@ use openraft::error::ClientWriteError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::node::{Applied, Inner};
+use crate::inner::Inner;
+use crate::node::Applied;
 use crate::observe::Spent;
 use crate::peer::client::AskError;
 use crate::peer::wire::{self, Committed, Refusal};

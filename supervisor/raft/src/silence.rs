@@ -10,7 +10,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::node::Inner;
+use crate::inner::Inner;
 
 /// Why a node is silent as a leader, if it is.
 #[derive(Debug, Default)]

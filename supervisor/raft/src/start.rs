@@ -8,8 +8,9 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::identity::{self, Established, Identity};
+use crate::inner::Inner;
 use crate::log::LogStore;
-use crate::node::{Inner, Node};
+use crate::node::Node;
 use crate::observe::Sight;
 use crate::peer::client::Client;
 use crate::peer::network::{Heard, Network};
@@ -193,11 +194,13 @@ fn snapshot_error(error: SnapshotError) -> StartError {
 
 /// Our settings as openraft's.
 fn raft_config(config: &Config, world: &World) -> Result<openraft::Config, StartError> {
-    let election_max_ms = 2 * config.election_ms;
-    // openraft draws from this range by a chance of its own; in a simulation there is none, its seed gives `election_ms`.
+    // A follower believes in a silent leader for the greatest of these, and then stands for election after one of them
+    // that openraft draws: after one and a half to two of etcd's election timeouts in all, as etcd's followers do.
+    let election_max_ms = config.election_ms;
+    // In a simulation there is no chance but its seed's, which gives `election_ms`.
     let election_min_ms = match world.simulated {
         Some(_) => election_max_ms - 1,
-        None => config.election_ms,
+        None => election_max_ms / 2,
     };
     let settings = openraft::Config {
         cluster_name: config.initial_cluster_token.clone(),

@@ -5,7 +5,7 @@
 //! | 1 | leader | takes no more proposals (they wait), and waits until what it has taken is applied and the target has it all |
 //! | 2 | leader | sends no more heartbeats |
 //! | 3 | target | stands for election, at once and then when nobody believes in the leader any more |
-//! | 4 | others | refuse while they believe in the leader, which ends two elections' time after its last heartbeat; the leader itself does not, if it has led for so long, so that of three members two agree at once |
+//! | 4 | others | refuse while they believe in the leader, which ends an election's time after its last heartbeat; the leader itself does not, if it has led for so long, so that of three members two agree at once |
 //!
 //! Safe at every step, as an election is one whatever caused it; the price of a failure is an election that nobody wanted.
 //! The leader waits for the outcome no longer than for any request, and then goes on as before.
@@ -21,7 +21,8 @@ use openraft::{LogIdOptionExt, ServerState};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::node::{Inner, Node};
+use crate::inner::Inner;
+use crate::node::Node;
 use crate::peer::wire::path;
 
 /// Why leadership was not handed over.
@@ -76,6 +77,24 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Hands leadership to whoever is best placed, while this node is still served to its peers: once it has ended, they
+    /// would wait for its heartbeats first. Does nothing if it does not lead, or no other member that votes is there.
+    pub async fn hand_over(&self) {
+        let inner = &self.inner;
+        let election = Duration::from_millis(inner.config.election_ms);
+        let Some(target) = inner.successor(election).filter(|_| inner.leads()) else {
+            return;
+        };
+        let handing = tokio::time::timeout(2 * election, self.move_leader(target));
+        match handing.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::info!("leadership was not handed over: {error}"),
+            Err(_) => tracing::info!("leadership was not handed over in time"),
+        }
+    }
+}
+
 /// The leader's silence while it hands over; ends when dropped.
 struct Quiet<'i>(&'i Inner);
 
@@ -109,6 +128,17 @@ impl Inner {
         Some(members.get_node(&id)?.addr.clone())
     }
 
+    /// The voter that has most of this leader's log, of those that have answered so lately.
+    fn successor(&self, lately: Duration) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let replication = metrics.replication.as_ref()?;
+        let voters = metrics.membership_config.membership().voter_ids();
+        voters
+            .filter(|voter| self.heard.last(*voter).is_some_and(|at| at.elapsed() < lately))
+            .max_by_key(|voter| replication.get(voter).copied().flatten().index())
+    }
+
     /// Waits until everything in this leader's log is applied here, and a follower has it.
     async fn has_whole_log(&self, target: u64) -> Result<(), MoveLeaderError> {
         // Raft answers in turn: after it has logged what it was given before. Its figures may be older.
@@ -140,7 +170,7 @@ impl Inner {
         let begun = Instant::now();
         let deadline = begun + self.request_timeout();
         // When nobody believes in the leader any more, though its last heartbeat was still under way.
-        let mut again = begun + 2 * election + Duration::from_millis(self.config.heartbeat_ms);
+        let mut again = begun + election + Duration::from_millis(self.config.heartbeat_ms);
         let mut leader = self.leader.subscribe();
         while Instant::now() < deadline {
             if self.raft.trigger().elect().await.is_err() {

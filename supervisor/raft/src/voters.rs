@@ -11,8 +11,8 @@ use corten_store::voters::{Change, Policy, Seat, View, decide, gives_way};
 use openraft::ChangeMembers;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::inner::Inner;
 use crate::members::{MemberError, behind};
-use crate::node::Inner;
 
 /// How often the leader looks.
 const LOOK: Duration = Duration::from_millis(200);

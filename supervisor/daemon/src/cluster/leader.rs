@@ -44,7 +44,7 @@ pub async fn run(leading: Leading, pulse: Pulse, mut stop: Stop) {
     let mut leader = leading.node.leader();
     loop {
         pulse.beat();
-        if let Some(term) = leading.node.leads() {
+        if let Some(term) = leading.node.leading_term() {
             tracing::info!("this node leads: it watches over machines and schedules");
             let mut changes = leader.clone();
             tokio::select! {
@@ -65,7 +65,7 @@ pub async fn run(leading: Leading, pulse: Pulse, mut stop: Stop) {
 /// One term of leading; returns when that is over or the store fails.
 async fn lead(leading: &Leading, number: u64, leader: &mut watch::Receiver<Option<Leader>>, pulse: &Pulse) {
     // Whoever leads again knows nothing of what another leader was told meanwhile.
-    let leads = || leading.node.leads() == Some(number);
+    let leads = || leading.node.leading_term() == Some(number);
     let mut events = leading.node.events();
     // The state must hold everything earlier leaders decided before anything is decided anew.
     while let Err(error) = leading.node.linearize().await {

@@ -61,7 +61,7 @@ async fn understood(face: &Face, request: Request<Body>) -> Result<Response<Body
 /// Whether the sender may do this, where users matter. A key is looked up clean, so it is checked clean; the slash at its
 /// end stays, as in etcd, to whose patterns `/a/` is not `/a`.
 async fn may(face: &Face, head: &Parts, path: &str, pairs: &[(String, String)]) -> Result<bool, StoreFault> {
-    if !credentials::matter(face)? {
+    if !credentials::are_required(face)? {
         return Ok(true);
     }
     let mut key = keys::path::clean(path);

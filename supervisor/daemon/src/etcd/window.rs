@@ -12,7 +12,7 @@ pub async fn run(node: Node, events: u64, pulse: Pulse, mut stop: Stop) {
     loop {
         pulse.beat();
         leader.mark_unchanged();
-        if let Some(term) = node.leads()
+        if let Some(term) = node.leading_term()
             && node
                 .read(|tx| Ok(meta::read(tx)?.history))
                 .is_ok_and(|now| now != events)

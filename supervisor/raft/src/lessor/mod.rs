@@ -192,7 +192,7 @@ pub async fn run(lessor: Lessor, renewals: Renewals, turn: impl Fn() + Send + Sy
     loop {
         turn();
         leader.mark_unchanged();
-        let term = lessor.node.leads();
+        let term = lessor.node.leading_term();
         if let Some(term) = term {
             term::lead(&lessor, &mut renewals, term, &turn).await;
         }

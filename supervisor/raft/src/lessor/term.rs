@@ -217,7 +217,7 @@ mod tests {
         let (lessor, Renewals(mut renewals)) = Lessor::new(node.clone());
         let mut term = Term {
             lessor: &lessor,
-            number: node.leads().unwrap(),
+            number: node.leading_term().unwrap(),
             events: node.events(),
         };
         assert!(term.begins(&|| {}).await);

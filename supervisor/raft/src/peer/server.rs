@@ -13,8 +13,8 @@ use corten_store::member;
 use serde::Serialize;
 
 use super::wire::{self, CLUSTER_HEADER, MEMBER_HEADER, TARGET_HEADER, path};
+use crate::inner::Inner;
 use crate::join;
-use crate::node::Inner;
 use crate::observe::Observation;
 use crate::types::Batch;
 

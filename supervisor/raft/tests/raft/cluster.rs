@@ -61,14 +61,14 @@ async fn what_a_leader_decided_counts_in_its_term_only() {
     let mut cluster = Cluster::started(3, |_| {}).await;
     let (leader, follower) = (cluster.leader().await, cluster.follower().await);
     let node = cluster.node(leader);
-    let term = node.leads().unwrap();
+    let term = node.leading_term().unwrap();
     node.propose_leading(term, &set("/k", "now")).await.unwrap();
     for other in [term - 1, term + 1] {
         let refused = node.propose_leading(other, &set("/k", "then")).await;
         assert_eq!(refused, Err(ProposeError::NoLeader));
     }
     assert_eq!(value(node, "/k").as_deref(), Some("now"));
-    assert_eq!(cluster.node(follower).leads(), None);
+    assert_eq!(cluster.node(follower).leading_term(), None);
     cluster.stop_all().await;
 }
 

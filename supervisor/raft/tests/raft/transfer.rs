@@ -74,3 +74,27 @@ async fn a_key_that_is_due_meanwhile_expires_by_the_next_leaders_clock() {
     );
     cluster.stop_all().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ends_hands_over_first() {
+    // Nobody stands for election by itself while this runs.
+    let mut cluster = Cluster::started(3, |config| config.election_ms = 20_000).await;
+    let first = cluster.leader().await;
+    put(cluster.node(first), "/k", "v").await;
+    let old = cluster.id(first);
+    cluster.node(first).hand_over().await;
+    cluster.stop(first).await;
+    let leads = |(_, node): (_, &Node)| {
+        node.leader()
+            .borrow()
+            .as_ref()
+            .is_some_and(|leader| leader.id != old)
+    };
+    assert!(
+        cluster.running().any(leads),
+        "it has ended well, and nobody leads"
+    );
+    let next = cluster.leader().await;
+    put_stubbornly(cluster.node(next), "/k", "w").await;
+    cluster.stop_all().await;
+}

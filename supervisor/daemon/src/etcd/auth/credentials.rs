@@ -104,11 +104,11 @@ impl Passwords {
     }
 }
 
-/// Whether it matters who sends.
+/// Whether credentials are required: whether it matters who sends.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn matter(face: &Face) -> Result<bool, StoreFault> {
+pub fn are_required(face: &Face) -> Result<bool, StoreFault> {
     face.node.read(|tx| v2auth::is_enabled(tx))
 }
 
@@ -117,7 +117,7 @@ pub fn matter(face: &Face) -> Result<bool, StoreFault> {
 /// # Errors
 /// When the store cannot be read.
 pub async fn is_root(face: &Face, headers: &HeaderMap) -> Result<bool, StoreFault> {
-    if !matter(face)? {
+    if !are_required(face)? {
         return Ok(true);
     }
     let user = authenticated(face, headers).await?;

@@ -29,7 +29,7 @@ pub async fn run(node: Node, mode: AutoCompaction, pulse: Pulse, mut stop: Stop)
         if let Ok((revision, compacted)) = standing
             && let Some(upto) = rule.due(Instant::now(), revision)
             && upto > compacted
-            && let Some(term) = node.leads()
+            && let Some(term) = node.leading_term()
         {
             let compact = Command::Kv(kv::Command::Compact { revision: upto });
             match node.propose_leading(term, &compact).await {

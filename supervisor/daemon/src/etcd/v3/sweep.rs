@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub async fn run(node: Node, pulse: Pulse, mut stop: Stop) {
     loop {
         pulse.beat();
-        let pause = match node.leads() {
+        let pause = match node.leading_term() {
             Some(term) if is_pending(&node) && step(&node, term).await => PAUSE,
             _ => BEAT,
         };
@@ -113,7 +113,7 @@ mod tests {
         let refused = all(&node).await.unwrap_err();
         assert_eq!(refused.message(), "etcdserver: corrupt cluster");
         assert!(
-            !step(&node, node.leads().unwrap()).await,
+            !step(&node, node.leading_term().unwrap()).await,
             "nor is a refusal a step"
         );
 

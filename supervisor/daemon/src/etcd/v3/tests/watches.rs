@@ -206,7 +206,7 @@ async fn who_wants_a_leader_leaves_one_that_nobody_follows() {
     let mut machines = testing::cluster(3, TTL).await;
     let leads = |machine: &testing::Machine| {
         let node = &machine.supervisor.as_ref().unwrap().node;
-        *node.has_leader().borrow() && node.leads().is_some()
+        *node.has_leader().borrow() && node.leading_term().is_some()
     };
     let leader = until("a leader", async || machines.iter().position(leads)).await;
     let channel = connect(machines[leader].clients).await;
