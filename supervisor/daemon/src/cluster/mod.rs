@@ -1,7 +1,7 @@
 //! This machine in its cluster: leases of machines, the scheduler's loop, our own registration.
 
+pub mod heard;
 pub mod heartbeat;
 pub mod leader;
-pub mod leases;
 pub mod membership;
 mod view;
