@@ -7,10 +7,12 @@
 //! |---|---|
 //! | less than 2/3 | all is as the cluster said last |
 //! | less than 5/6 | fenced units (`OnPartition=stop`) are stopped, and none is started |
-//! | more | those that still run are killed |
+//! | more, or never heard since the machine booted | those that still run are killed |
 //!
-//! Units that are not fenced run on. It holds as long as this machine's clock runs and its supervisor does: a machine that
-//! stands still as a whole stops them when it goes on.
+//! A unit is fenced if the file it was started from says so, or the one the cluster has now. Units that are not run on.
+//!
+//! It holds as long as this machine's supervisor runs and systemd answers within the last sixth of the TTL. A machine that
+//! stands still as a whole, and one whose supervisor is dead, ends them when it goes on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +22,11 @@ use corten_spec::unit_name::UnitName;
 use crate::desired::DesiredUnit;
 use crate::observed::Observed;
 use crate::reconcile::{Action, reconcile};
+
+/// The shortest TTL that suits fenced units. From the first heartbeat that fails to their stop are 5/12 of it, in which the
+/// leader may change: up to 3 s, and a heartbeat lost on the old one. From the kill to another machine's start is 1/6 of it,
+/// in which systemd must answer: up to 2 s where it is busy.
+pub const SHORTEST_TTL: Duration = Duration::from_secs(12);
 
 /// How this machine stands with the leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,17 +40,25 @@ pub enum Contact {
 }
 
 impl Contact {
-    /// After a silence of `silence` under leases of `ttl`; with it, how much longer until that changes.
-    pub fn after(silence: Duration, ttl: Duration) -> (Contact, Option<Duration>) {
+    /// After a silence of `silence`, `None` if it was never heard, under leases of `ttl`; with it, how much longer until
+    /// that changes by itself.
+    pub fn after(silence: Option<Duration>, ttl: Duration) -> (Contact, Option<Duration>) {
         let (lost, overdue) = (ttl * 2 / 3, ttl * 5 / 6);
-        if silence < lost {
-            (Contact::Near, Some(lost - silence))
-        } else if silence < overdue {
-            (Contact::Lost, Some(overdue - silence))
-        } else {
-            (Contact::Overdue, None)
+        match silence {
+            Some(silence) if silence < lost => (Contact::Near, Some(lost - silence)),
+            Some(silence) if silence < overdue => (Contact::Lost, Some(overdue - silence)),
+            _ => (Contact::Overdue, None),
         }
     }
+}
+
+/// What is to be done, under what the contact permits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fenced {
+    /// Ends units, and comes first. Each stands alone: whatever failed before is no reason to leave it or to wait with it.
+    pub ends: Vec<Action>,
+    /// The rest, as of [`reconcile`].
+    pub rest: Vec<Action>,
 }
 
 /// [`reconcile`], under what this contact permits.
@@ -51,27 +66,29 @@ pub fn reconcile_fenced(
     desired: &[DesiredUnit],
     observed: &BTreeMap<UnitName, Observed>,
     contact: Contact,
-) -> Vec<Action> {
-    let actions = reconcile(desired, observed);
-    if contact == Contact::Near {
-        return actions;
+) -> Fenced {
+    let mut rest = reconcile(desired, observed);
+    if contact != Contact::Near {
+        rest.retain(|action| {
+            !action
+                .unit()
+                .is_some_and(|unit| is_fenced(unit, desired, observed))
+        });
     }
-    let wanted = |unit: &UnitName| {
-        let mut fenced = desired.iter().filter(|wanted| wanted.requirements.fenced);
-        fenced.any(|wanted| wanted.name == *unit)
-    };
-    let here = |unit: &UnitName| observed.get(unit).is_some_and(is_fenced);
-    let mut all = fence(observed, contact);
-    let open = |action: &Action| !action.unit().is_some_and(|unit| here(unit) || wanted(unit));
-    all.extend(actions.into_iter().filter(open));
-    all
+    Fenced {
+        ends: fence(desired, observed, contact),
+        rest,
+    }
 }
 
-/// What ends fenced units, without knowing what is wanted of them.
-pub fn fence(observed: &BTreeMap<UnitName, Observed>, contact: Contact) -> Vec<Action> {
-    let running = observed
-        .iter()
-        .filter(|(name, seen)| is_fenced(seen) && seen.must_stop(name));
+/// What ends fenced units, and nothing else. `desired` may be old, or empty, where what is wanted is not known for sure.
+pub fn fence(
+    desired: &[DesiredUnit],
+    observed: &BTreeMap<UnitName, Observed>,
+    contact: Contact,
+) -> Vec<Action> {
+    let ours = observed.iter().filter(|(_, seen)| seen.on_disk.is_some());
+    let running = ours.filter(|(name, seen)| seen.must_stop(name) && is_fenced(name, desired, observed));
     let mut actions = Vec::new();
     for (name, seen) in running {
         // Also before it is killed: systemd would start it again.
@@ -85,10 +102,11 @@ pub fn fence(observed: &BTreeMap<UnitName, Observed>, contact: Contact) -> Vec<A
     actions
 }
 
-fn is_fenced(seen: &Observed) -> bool {
-    seen.on_disk
-        .as_ref()
-        .is_some_and(|on_disk| on_disk.requirements.fenced)
+fn is_fenced(unit: &UnitName, desired: &[DesiredUnit], observed: &BTreeMap<UnitName, Observed>) -> bool {
+    let on_disk = observed.get(unit).and_then(|seen| seen.on_disk.as_ref());
+    let mut wanted = desired.iter().filter(|wanted| wanted.name == *unit);
+    on_disk.is_some_and(|on_disk| on_disk.requirements.fenced)
+        || wanted.any(|wanted| wanted.requirements.fenced)
 }
 
 #[cfg(test)]
@@ -128,9 +146,10 @@ mod tests {
     #[test]
     fn silence_is_counted_in_ttls() {
         let (ttl, s) = (Duration::from_secs(30), Duration::from_secs);
-        assert_eq!(Contact::after(s(0), ttl), (Contact::Near, Some(s(20))));
-        assert_eq!(Contact::after(s(20), ttl), (Contact::Lost, Some(s(5))));
-        assert_eq!(Contact::after(s(25), ttl), (Contact::Overdue, None));
+        assert_eq!(Contact::after(Some(s(0)), ttl), (Contact::Near, Some(s(20))));
+        assert_eq!(Contact::after(Some(s(20)), ttl), (Contact::Lost, Some(s(5))));
+        assert_eq!(Contact::after(Some(s(25)), ttl), (Contact::Overdue, None));
+        assert_eq!(Contact::after(None, ttl), (Contact::Overdue, None));
     }
 
     #[test]
@@ -143,21 +162,54 @@ mod tests {
             unit("e.service", "", "inactive"),
         ];
         let (desired, observed): (Vec<_>, BTreeMap<_, _>) = units.into_iter().unzip();
-        let next = |contact| {
-            let actions = reconcile_fenced(&desired, &observed, contact);
-            let text = |action: &Action| match action {
-                Action::Stop(unit) => format!("stop {unit}"),
-                Action::Kill(unit) => format!("kill {unit}"),
-                Action::Start(unit) => format!("start {unit}"),
-                other => format!("{other:?}"),
-            };
-            actions.iter().map(text).collect::<Vec<_>>().join(", ")
-        };
-        assert_eq!(next(Contact::Near), "start c.service, start e.service");
-        assert_eq!(next(Contact::Lost), "stop a.service, start e.service");
+        let next = |contact| print(&reconcile_fenced(&desired, &observed, contact));
+        assert_eq!(next(Contact::Near), "then start c.service, start e.service");
+        assert_eq!(next(Contact::Lost), "stop a.service, then start e.service");
         assert_eq!(
             next(Contact::Overdue),
-            "stop a.service, kill a.service, kill b.service, start e.service"
+            "stop a.service, kill a.service, kill b.service, then start e.service"
         );
+    }
+
+    #[test]
+    fn a_unit_is_fenced_by_its_old_file_and_by_its_new_one() {
+        let (_, old_fenced) = unit("a.service", "OnPartition=stop", "active");
+        let (wanted, _) = unit("a.service", "", "active");
+        let (new_fenced, old) = unit("b.service", "OnPartition=stop", "active");
+        // Its old file, which the cluster has replaced by one that says so.
+        let old = (old.0, unit("b.service", "", "active").1.1);
+        let desired = [wanted, new_fenced];
+        let observed: BTreeMap<_, _> = [old_fenced, old].into();
+        let next = reconcile_fenced(&desired, &observed, Contact::Lost);
+        assert_eq!(print(&next), "stop a.service, stop b.service, then ");
+        assert_eq!(fence(&desired, &observed, Contact::Lost), next.ends);
+        assert_eq!(
+            fence(&[], &observed, Contact::Lost).len(),
+            1,
+            "what is wanted is not known"
+        );
+    }
+
+    #[test]
+    fn a_unit_that_is_not_ours_is_left_alone() {
+        let (wanted, (name, mut seen)) = unit("a.service", "OnPartition=stop", "active");
+        seen.on_disk = None;
+        assert_eq!(fence(&[wanted], &[(name, seen)].into(), Contact::Overdue), []);
+    }
+
+    fn print(fenced: &Fenced) -> String {
+        let text = |action: &Action| match action {
+            Action::Stop(unit) => format!("stop {unit}"),
+            Action::Kill(unit) => format!("kill {unit}"),
+            Action::Start(unit) => format!("start {unit}"),
+            other => format!("{other:?}"),
+        };
+        let list = |actions: &[Action]| actions.iter().map(text).collect::<Vec<_>>().join(", ");
+        let ends = if fenced.ends.is_empty() {
+            String::new()
+        } else {
+            list(&fenced.ends) + ", "
+        };
+        format!("{ends}then {}", list(&fenced.rest))
     }
 }

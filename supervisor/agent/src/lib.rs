@@ -39,7 +39,7 @@ mod report;
 mod starts;
 
 pub use desired::{Candidate, DesiredUnit, desired};
-pub use fence::{Contact, fence, reconcile_fenced};
+pub use fence::{Contact, Fenced, SHORTEST_TTL, fence, reconcile_fenced};
 pub use observed::{Observed, OnDisk};
 pub use reconcile::{Action, reconcile};
 pub use report::{LAUNCHED_HOLD_MS, Report, Reported, report};

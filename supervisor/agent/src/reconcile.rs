@@ -13,7 +13,8 @@ use crate::observed::{Observed, OnDisk};
 pub enum Action {
     /// StopUnit, mode `replace`, not awaited. The unit counts as not launched from now on.
     Stop(UnitName),
-    /// KillUnit, SIGKILL to all of the unit's processes: its stop took longer than it may run.
+    /// KillUnit, SIGKILL to all of the unit's processes: its stop took longer than it may run, or failed. The unit counts as
+    /// not launched from now on.
     Kill(UnitName),
     /// DisableUnitFiles, runtime: removes links, the one made by `Link` too.
     Disable(UnitName),

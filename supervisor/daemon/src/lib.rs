@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod bootstrap;
+mod clock;
 pub mod cloud_config;
 pub mod cluster;
 pub mod etcd;

@@ -3,13 +3,12 @@
 //! The end stops no unit: it stops the loops, then the faces, then the store. The machine's lease runs on; a supervisor
 //! that is back within the TTL resumes, and nothing has moved.
 
-use std::time::Instant;
-
 use corten_raft::Node;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::agent::{Agent, FolderError, Lease};
+use crate::cluster::heard::LastHeard;
 use crate::cluster::heartbeat::{self, Register};
 use crate::cluster::leader::{self, Leading};
 use crate::cluster::membership::{self, Membership};
@@ -66,9 +65,9 @@ impl Supervisor {
         let (stopper, stop) = stop::channel();
         let (able, is_able) = watch::channel(false);
         let (registering, registered) = watch::channel(0);
-        let (hearing, heard) = watch::channel(Instant::now());
         let (register, pulses) = (Register::default(), Pulses::default());
         let units = &settings.fleet.units_directory;
+        let heard = LastHeard::open(units);
         let agent = Agent::new(
             node.clone(),
             systemd,
@@ -76,7 +75,7 @@ impl Supervisor {
             machine.clone(),
             able,
             registered.clone(),
-            Lease::new(heard, settings.fleet.agent_ttl),
+            Lease::new(heard.subscribe(), settings.fleet.agent_ttl),
         )?;
 
         let mut tasks = JoinSet::new();
@@ -96,7 +95,7 @@ impl Supervisor {
             ttl: settings.fleet.agent_ttl,
             able: is_able,
             registered: registering,
-            heard: hearing,
+            heard,
         };
         tasks.spawn(membership::run(
             membership,

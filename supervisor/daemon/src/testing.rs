@@ -147,6 +147,13 @@ impl Machine {
 
     /// Starts it again on the same sockets and data.
     pub async fn restart(self) -> Machine {
+        let machine = self.start_again().await;
+        machine.registered().await;
+        machine
+    }
+
+    /// The same, whether or not there is a cluster to register with.
+    pub async fn start_again(self) -> Machine {
         let [clients, peers, fleet] = self.sockets.map(|address| address.to_string());
         let listeners = Listeners {
             clients: vec![listen(&clients).await.into()],
@@ -154,9 +161,7 @@ impl Machine {
             peers: vec![listen(&peers).await.into()],
             fleet: vec![FleetListener::Tcp(listen(&fleet).await)],
         };
-        let machine = self.start(listeners).await;
-        machine.registered().await;
-        machine
+        self.start(listeners).await
     }
 
     /// Where its peers reach it.

@@ -1,13 +1,44 @@
-//! What the leader keeps in memory: leases, the grace after its election, the scheduler, and the decisions it has proposed.
+//! The leader: what it knows since its election, the leases of machines, the scheduler, and what it is writing.
+
+use std::time::Duration;
 
 use corten_schedule::{ClusterView, Decision, Policy, Scheduler};
 use corten_spec::machine::MachineId;
+use corten_store::fleet::Command;
+use corten_store::fleet::leases::Leases;
 use corten_store::memory::Memory;
 
 use crate::commit;
 
 /// How long a machine may be silent, in ms.
 pub const TTL_MS: u64 = 3_000;
+
+/// What the leader has proposed and waits for: nothing else is decided meanwhile.
+#[derive(Debug)]
+pub enum Writing {
+    /// A machine's lease has run out.
+    Leave {
+        /// Which.
+        id: MachineId,
+        /// The session that had it.
+        session: u64,
+    },
+    /// Where units go.
+    Assign(Vec<Decision>),
+}
+
+impl Writing {
+    /// As the store takes it.
+    pub fn command(self) -> Command {
+        match self {
+            Writing::Leave { id, session } => Command::Leave {
+                id,
+                session: Some(session),
+            },
+            Writing::Assign(decisions) => commit::assign(&decisions),
+        }
+    }
+}
 
 /// A term of leadership.
 #[derive(Debug)]
@@ -16,32 +47,59 @@ pub struct Leader {
     pub node: usize,
     /// Tells terms apart.
     pub term: u64,
-    /// When each node was last heard of.
-    pub seen_ms: Vec<u64>,
     /// Until then, absent machines may only be silent.
     pub hold_until_ms: u64,
-    /// Decisions proposed and not yet committed: nothing is planned meanwhile.
-    pub proposed: Option<Vec<Decision>>,
+    /// What is under way.
+    pub writing: Option<Writing>,
     /// A plan is due.
     pub plan_due: bool,
+    leases: Leases,
     scheduler: Scheduler,
     /// What the scheduler believes.
     known: ClusterView,
 }
 
 impl Leader {
-    /// A new leader: everyone has a full lease, and absent machines are held for as long.
-    pub fn new(node: usize, term: u64, nodes: usize, now_ms: u64) -> Leader {
+    /// A new leader, who gives everybody this long to be heard.
+    pub fn new(node: usize, term: u64, now_ms: u64, grace_ms: u64) -> Leader {
         Leader {
             node,
             term,
-            seen_ms: vec![now_ms; nodes],
-            hold_until_ms: now_ms + TTL_MS,
-            proposed: None,
+            hold_until_ms: now_ms + grace_ms,
+            writing: None,
             plan_due: false,
+            leases: Leases::new(Duration::from_millis(TTL_MS)),
             scheduler: Scheduler::default(),
             known: ClusterView::default(),
         }
+    }
+
+    /// Looks which machines the store has, unless it waits for something.
+    pub fn look_at_machines(&mut self, state: &Memory, now_ms: u64) {
+        if self.writing.is_some() {
+            return;
+        }
+        for record in commit::machines(state) {
+            let session = record.present.then_some(record.session);
+            self.leases
+                .present(&record.machine.id, session, Duration::from_millis(now_ms));
+        }
+    }
+
+    /// A heartbeat; false when the machine must join.
+    pub fn beat(&mut self, id: &MachineId, session: u64, now_ms: u64) -> bool {
+        self.leases.beat(id, session, Duration::from_millis(now_ms))
+    }
+
+    /// Ends the next lease that has run out, if there is time for that.
+    pub fn end_next(&mut self, now_ms: u64) -> Option<Writing> {
+        if self.writing.is_some() {
+            return None;
+        }
+        let now = Duration::from_millis(now_ms);
+        let (id, session) = self.leases.due(now).into_iter().next()?;
+        let ends = self.leases.end(&id, session, now);
+        ends.then_some(Writing::Leave { id, session })
     }
 
     /// What the scheduler is told.
@@ -82,19 +140,5 @@ impl Leader {
             }
         }
         decisions
-    }
-
-    /// Machines present in `state` whose lease has run out, with the session that had it.
-    pub fn expired(&self, state: &Memory, ids: &[MachineId], now_ms: u64) -> Vec<(MachineId, u64)> {
-        let present = commit::machines(state)
-            .into_iter()
-            .filter(|record| record.present);
-        present
-            .filter(|record| {
-                let node = ids.iter().position(|id| *id == record.machine.id);
-                node.is_some_and(|node| now_ms.saturating_sub(self.seen_ms[node]) > TTL_MS)
-            })
-            .map(|record| (record.machine.id, record.session))
-            .collect()
     }
 }

@@ -24,8 +24,14 @@ pub mod leader;
 pub mod node;
 pub mod rng;
 pub mod scenario;
+pub mod storm;
 pub mod systemd;
 pub mod world;
+
+use rng::Rng;
+use scenario::Scenario;
+use storm::Storm;
+use world::{Mutation, World};
 
 /// What a run gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +43,13 @@ pub struct Run {
 }
 
 /// Runs one seed to its end, or to the first broken promise.
-pub fn run(seed: u64) -> Run {
-    world::World::new(seed).run()
+pub fn run(seed: u64, mutation: Option<Mutation>) -> Run {
+    World::new(seed, mutation).run()
+}
+
+/// Runs one seed's storm.
+pub fn run_storm(storm: Storm, seed: u64, mutation: Option<Mutation>) -> Run {
+    let mut rng = Rng::new(seed);
+    let scenario = Scenario::storm(storm, &mut rng);
+    World::of(scenario, rng, mutation).run()
 }

@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use corten_sim::Run;
 use corten_sim::bench::{self, Size};
 use corten_sim::cluster::{self, Mutation};
+use corten_sim::world::Mutation as Broken;
 
 /// Corten in simulated time, from a seed: the same seed gives the same run
 #[derive(Parser)]
@@ -23,13 +24,19 @@ struct Cli {
 #[derive(Subcommand)]
 enum What {
     /// The fleet's rooms: scheduler, agents and the store's state
-    Fleet(Seeds),
+    Fleet {
+        #[command(flatten)]
+        seeds: Seeds,
+        /// A promise to break on purpose, which must then be found
+        #[arg(long, value_parser = named(Broken::ALL))]
+        mutation: Option<Broken>,
+    },
     /// Whole clusters of the Raft room, with clients of both versions
     Store {
         #[command(flatten)]
         seeds: Seeds,
         /// A promise to break on purpose, which must then be found
-        #[arg(long, conflicts_with = "to", value_parser = mutations())]
+        #[arg(long, conflicts_with = "to", value_parser = named(Mutation::ALL))]
         mutation: Option<Mutation>,
     },
     /// Both
@@ -51,19 +58,22 @@ struct Seeds {
     to: Option<u64>,
 }
 
-fn mutations() -> impl TypedValueParser<Value = Mutation> {
-    let names = PossibleValuesParser::new(Mutation::ALL.map(|(name, _)| name));
-    names.try_map(|word| {
-        let found = Mutation::ALL.into_iter().find(|(name, _)| *name == word);
+fn named<M, const N: usize>(all: [(&'static str, M); N]) -> impl TypedValueParser<Value = M>
+where
+    M: Copy + Send + Sync + 'static,
+{
+    let names = PossibleValuesParser::new(all.map(|(name, _)| name));
+    names.try_map(move |word| {
+        let found = all.into_iter().find(|(name, _)| *name == word);
         found.map(|(_, mutation)| mutation).ok_or("no such mutation")
     })
 }
 
 fn main() -> ExitCode {
     let broken = match Cli::parse().what {
-        What::Fleet(seeds) => simulate("fleet", &seeds, None),
-        What::Store { seeds, mutation } => simulate("store", &seeds, mutation),
-        What::Both(seeds) => simulate("fleet", &seeds, None) + simulate("store", &seeds, None),
+        What::Fleet { seeds, mutation } => simulate(Which::Fleet(mutation), &seeds),
+        What::Store { seeds, mutation } => simulate(Which::Store(mutation), &seeds),
+        What::Both(seeds) => simulate(Which::Fleet(None), &seeds) + simulate(Which::Store(None), &seeds),
         What::Bench { machines, units } => {
             measure(machines, units);
             0
@@ -83,29 +93,46 @@ fn measure(machines: usize, units: usize) {
     print!("{}", bench::run(1, size).print(size));
 }
 
+/// A simulation, with what is broken on purpose.
+#[derive(Clone, Copy)]
+enum Which {
+    Fleet(Option<Broken>),
+    Store(Option<Mutation>),
+}
+
+impl Which {
+    fn name(self) -> &'static str {
+        match self {
+            Which::Fleet(_) => "fleet",
+            Which::Store(_) => "store",
+        }
+    }
+}
+
 /// Counts the broken seeds.
-fn simulate(which: &str, seeds: &Seeds, mutation: Option<Mutation>) -> usize {
+fn simulate(which: Which, seeds: &Seeds) -> usize {
     match seeds.to {
-        None => usize::from(!replay(which, seeds.from, mutation)),
+        None => usize::from(!replay(which, seeds.from)),
         Some(to) => sweep(which, seeds.from..to),
     }
 }
 
-fn replay(which: &str, seed: u64, mutation: Option<Mutation>) -> bool {
+fn replay(which: Which, seed: u64) -> bool {
     let Run { trace, broken } = match which {
-        "fleet" => corten_sim::run(seed),
-        _ => cluster::run(seed, mutation),
+        Which::Fleet(mutation) => corten_sim::run(seed, mutation),
+        Which::Store(mutation) => cluster::run(seed, mutation),
     };
     print!("{trace}");
     match &broken {
         Some(broken) => println!("BROKEN: {broken}"),
-        None => println!("{which} {seed}: every promise held"),
+        None => println!("{} {seed}: every promise held", which.name()),
     }
     broken.is_none()
 }
 
 /// Runs each seed, those of the store in a process of its own each, on all cores.
-fn sweep(which: &str, seeds: Range<u64>) -> usize {
+fn sweep(which: Which, seeds: Range<u64>) -> usize {
+    let name = which.name();
     let (begun, count) = (Instant::now(), seeds.end.saturating_sub(seeds.start));
     let (next, broken) = (AtomicU64::new(seeds.start), AtomicUsize::new(0));
     let work = || {
@@ -115,11 +142,11 @@ fn sweep(which: &str, seeds: Range<u64>) -> usize {
                 return;
             }
             let failure = match which {
-                "fleet" => corten_sim::run(seed).broken,
-                _ => in_a_process(seed),
+                Which::Fleet(mutation) => corten_sim::run(seed, mutation).broken,
+                Which::Store(_) => in_a_process(seed),
             };
             if let Some(failure) = failure {
-                println!("{which} {seed}: {failure}");
+                println!("{name} {seed}: {failure}");
                 broken.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -131,7 +158,7 @@ fn sweep(which: &str, seeds: Range<u64>) -> usize {
     });
     let broken = broken.into_inner();
     let pace = count as f64 / begun.elapsed().as_secs_f64() * 60.0;
-    println!("{which}: {count} seeds, {broken} broken, {pace:.0} seeds per minute");
+    println!("{name}: {count} seeds, {broken} broken, {pace:.0} seeds per minute");
     broken
 }
 

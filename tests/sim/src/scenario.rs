@@ -56,6 +56,8 @@ pub struct Scenario {
     pub operator: Vec<(u64, Command)>,
     /// What breaks, and when.
     pub faults: Vec<(u64, Fault)>,
+    /// From then on no unit may move, and nobody be declared lost.
+    pub storm_ms: Option<u64>,
 }
 
 const ZONES: [&str; 2] = ["a", "b"];
@@ -99,11 +101,19 @@ impl Scenario {
         let mut faults: Vec<(u64, Fault)> = (0..rng.range(0, 25))
             .map(|_| (rng.range(3_000, FAULTS_END_MS), fault(count, rng)))
             .collect();
+        if rng.chance(15) {
+            let at = rng.range(3_000, FAULTS_END_MS);
+            faults.extend((0..count).map(|node| {
+                let for_ms = rng.range(50, 6_000);
+                (at, Fault::PowerCut { node, for_ms })
+            }));
+        }
         faults.sort_by_key(|(at, _)| *at);
         Scenario {
             machines,
             operator,
             faults,
+            storm_ms: None,
         }
     }
 }

@@ -1,35 +1,45 @@
 //! How long this machine may still run what must not run twice.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use corten_agent::Contact;
 use tokio::sync::watch;
 
+use crate::clock::since_boot;
+
 /// This machine's lease with the leader, as it knows it.
 pub struct Lease {
-    heard: watch::Receiver<Instant>,
+    heard: watch::Receiver<Option<Duration>>,
     ttl: Duration,
     /// What was looked at last.
     contact: Contact,
 }
 
 impl Lease {
-    /// A lease of `ttl` since the last `heard`.
-    pub fn new(heard: watch::Receiver<Instant>, ttl: Duration) -> Lease {
-        Lease {
-            heard,
-            ttl,
-            contact: Contact::Near,
-        }
+    /// A lease of `ttl` since the last `heard`, counted from the machine's boot.
+    pub fn new(heard: watch::Receiver<Option<Duration>>, ttl: Duration) -> Lease {
+        let silence = silence(*heard.borrow());
+        let (contact, _) = Contact::after(silence, ttl);
+        Lease { heard, ttl, contact }
+    }
+
+    /// How long it lasts.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// What was looked at last.
+    pub fn contact(&self) -> Contact {
+        self.contact
     }
 
     /// How this machine stands with the leader.
     pub fn look(&mut self) -> Contact {
-        let silence = self.silence();
-        let (contact, _) = Contact::after(silence, self.ttl);
+        let (contact, _) = self.now();
         if contact != self.contact {
+            let silence = silence(*self.heard.borrow()).unwrap_or_default();
             match contact {
-                Contact::Near => tracing::info!("the leader hears this machine again"),
+                Contact::Near => tracing::info!("the leader hears this machine"),
                 Contact::Lost => tracing::warn!(
                     "no leader has heard this machine for {silence:?}: units with OnPartition=stop stop"
                 ),
@@ -42,10 +52,17 @@ impl Lease {
         contact
     }
 
+    /// Whether a look would find the same as the last one.
+    pub fn is_as_looked(&self) -> bool {
+        self.now().0 == self.contact
+    }
+
     /// Returns when a look would find something else than the last one.
-    pub async fn changed(&mut self) {
+    pub async fn changed(&self) {
+        let mut heard = self.heard.clone();
         loop {
-            let (contact, left) = Contact::after(self.silence(), self.ttl);
+            heard.borrow_and_update();
+            let (contact, left) = self.now();
             if contact != self.contact {
                 return;
             }
@@ -56,7 +73,7 @@ impl Lease {
                 }
             };
             let heard = async {
-                if self.heard.changed().await.is_err() {
+                if heard.changed().await.is_err() {
                     std::future::pending::<()>().await; // nobody will say any more
                 }
             };
@@ -67,7 +84,11 @@ impl Lease {
         }
     }
 
-    fn silence(&self) -> Duration {
-        self.heard.borrow().elapsed()
+    fn now(&self) -> (Contact, Option<Duration>) {
+        Contact::after(silence(*self.heard.borrow()), self.ttl)
     }
+}
+
+fn silence(heard: Option<Duration>) -> Option<Duration> {
+    heard.map(|at| since_boot().saturating_sub(at))
 }

@@ -1,5 +1,6 @@
 //! Doing what the agent decided: each action is one thing asked of the disk or of systemd. When one fails, the rest of
-//! that unit's actions are dropped, said so, and tried again later; other units go on.
+//! that unit's actions are dropped, said so, and tried again later; other units go on. What ends a fenced unit is done
+//! whatever failed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -80,16 +81,32 @@ pub struct Performer<'a, S> {
 }
 
 impl<S: Systemd> Performer<'_, S> {
-    /// Performs a list in its order.
-    pub async fn perform(&mut self, actions: &[Action], pulse: &Pulse) {
-        let all: BTreeSet<&UnitName> = actions.iter().filter_map(Action::unit).collect();
-        let mut dropped: BTreeSet<&UnitName> = BTreeSet::new();
+    /// Does each, whatever became of the others: a stop that failed is no reason not to kill.
+    pub async fn end(&mut self, ends: &[Action], pulse: &Pulse) {
+        for action in ends {
+            pulse.beat();
+            if let (Err(error), Some(unit)) = (self.one(action, &mut BTreeMap::new()).await, action.unit()) {
+                tracing::error!(%unit, "{error}: trying again at once");
+            }
+        }
+    }
+
+    /// Performs a list in its order. Leaves the rest of it undone once it may not go on: what is to be done then is decided
+    /// anew.
+    pub async fn perform(&mut self, actions: &[Action], may_go_on: impl Fn() -> bool, pulse: &Pulse) {
         // Written, and no unit of ours before systemd has read it: whatever fails until then is begun anew with the file.
         let mut unread: BTreeMap<UnitName, OnDisk> = BTreeMap::new();
+        let all: BTreeSet<&UnitName> = actions.iter().filter_map(Action::unit).collect();
+        let mut dropped: BTreeSet<&UnitName> = BTreeSet::new();
+        let mut done = true;
         for action in actions {
             pulse.beat();
             if action.unit().is_some_and(|unit| dropped.contains(unit)) {
                 continue;
+            }
+            done = may_go_on();
+            if !done {
+                break;
             }
             let Err(error) = self.one(action, &mut unread).await else {
                 continue;
@@ -110,7 +127,7 @@ impl<S: Systemd> Performer<'_, S> {
         for unit in all {
             if dropped.contains(unit) {
                 self.failures.failed(unit, now);
-            } else {
+            } else if done {
                 self.failures.worked(unit);
             }
         }
@@ -130,13 +147,12 @@ impl<S: Systemd> Performer<'_, S> {
         match action {
             Action::Stop(unit) => {
                 unless_unknown(systemd.stop(unit.as_str()).await)?;
-                self.folder.mark_stopped(unit)?;
-                if let Some(on_disk) = self.disk.get_mut(unit) {
-                    on_disk.launched = false;
-                    on_disk.start_error.clear();
-                }
+                self.mark_stopped(unit)?;
             }
-            Action::Kill(unit) => unless_unknown(systemd.kill(unit.as_str()).await)?,
+            Action::Kill(unit) => {
+                unless_unknown(systemd.kill(unit.as_str()).await)?;
+                self.mark_stopped(unit)?;
+            }
             Action::Disable(unit) => unless_unknown(systemd.disable(unit.as_str()).await)?,
             Action::ResetFailed(unit) => unless_unknown(systemd.reset_failed(unit.as_str()).await)?,
             Action::Remove(unit) => {
@@ -156,6 +172,15 @@ impl<S: Systemd> Performer<'_, S> {
                 }
             }
             Action::Start(unit) => self.start(unit).await?,
+        }
+        Ok(())
+    }
+
+    fn mark_stopped(&mut self, unit: &UnitName) -> Result<(), FolderError> {
+        self.folder.mark_stopped(unit)?;
+        if let Some(on_disk) = self.disk.get_mut(unit) {
+            on_disk.launched = false;
+            on_disk.start_error.clear();
         }
         Ok(())
     }
@@ -216,5 +241,85 @@ fn describe(action: &Action) -> &'static str {
         Action::Enable(_) => "enable",
         Action::DaemonReload => "daemon-reload",
         Action::Start(_) => "start",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::cell::Cell;
+    use std::path::Path;
+
+    use super::*;
+    use crate::pulse::Pulses;
+    use crate::systemd::memory::MemorySystemd;
+
+    struct Here {
+        systemd: MemorySystemd,
+        folder: Folder,
+        disk: BTreeMap<UnitName, OnDisk>,
+        failures: Failures,
+        _temporary: tempfile::TempDir,
+    }
+
+    impl Here {
+        fn new() -> Here {
+            let temporary = tempfile::tempdir().unwrap();
+            Here {
+                systemd: MemorySystemd::default(),
+                folder: Folder::open(&temporary.path().join("units")).unwrap(),
+                disk: BTreeMap::new(),
+                failures: Failures::default(),
+                _temporary: temporary,
+            }
+        }
+
+        fn performer(&mut self) -> Performer<'_, MemorySystemd> {
+            Performer {
+                systemd: &self.systemd,
+                folder: &self.folder,
+                disk: &mut self.disk,
+                failures: &mut self.failures,
+            }
+        }
+    }
+
+    fn unit(name: &str) -> UnitName {
+        UnitName::parse(name).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stop_that_fails_keeps_nothing_from_being_killed() {
+        let mut here = Here::new();
+        for name in ["a.service", "b.service"] {
+            here.systemd.link(Path::new(name)).await.unwrap();
+            here.systemd.start(name).await.unwrap();
+            here.systemd.refuse_stop(name, true);
+        }
+        let pulse = Pulses::default().register("test");
+        let ends = ["a.service", "b.service"]
+            .map(unit)
+            .map(|unit| [Action::Stop(unit.clone()), Action::Kill(unit)])
+            .concat();
+        here.performer().end(&ends, &pulse).await;
+        assert!(!here.systemd.runs("a.service") && !here.systemd.runs("b.service"));
+        assert_eq!(
+            here.failures.next(Instant::now()),
+            None,
+            "it is tried again at once"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_may_not_go_on_is_left_and_no_failure() {
+        let mut here = Here::new();
+        let pulse = Pulses::default().register("test");
+        let (a, b) = (unit("a.service"), unit("b.service"));
+        let list = [Action::Disable(a), Action::Disable(b)];
+        let left = Cell::new(1);
+        let may_go_on = || left.replace(0) > 0;
+        here.performer().perform(&list, may_go_on, &pulse).await;
+        assert_eq!(here.systemd.calls(), ["disable a.service"]);
+        assert_eq!(here.failures.next(Instant::now()), None);
     }
 }

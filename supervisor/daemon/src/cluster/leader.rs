@@ -1,20 +1,24 @@
 //! What the leader does besides leading: it watches over leases and schedules. Both are driven by what changes; the
 //! only clock is the moment the next lease runs out.
 //!
-//! Deciding is elsewhere: where units go in `corten-schedule`, when a lease is due in [`super::leases`].
+//! Deciding is elsewhere: where units go in `corten-schedule`, when a lease is due in `corten_store::fleet::leases`.
+//!
+//! Joins are looked at in turn with decisions: a machine that joins anew is known only after what was decided without it
+//! is written.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use corten_raft::{AppliedBatch, Leader, Node};
 use corten_schedule::{Decision, Policy, Scheduler};
+use corten_store::fleet::leases::Leases;
 use corten_store::fleet::{Command, MachineRecord};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
 use super::heartbeat::Register;
-use super::leases::Leases;
 use super::view::{self, Dirty};
+use crate::clock::since_boot;
 use crate::pulse::{BEAT, Pulse};
 use crate::stop::Stop;
 
@@ -51,7 +55,7 @@ pub async fn run(leading: Leading, pulse: Pulse, mut stop: Stop) {
                 () = lead(&leading, term, &mut changes, &pulse) => {}
                 () = stop.stopped() => break,
             }
-            leading.register.replace(None);
+            leading.register.end();
         }
         tokio::select! {
             changed = leader.changed() => if changed.is_err() { break },
@@ -59,7 +63,7 @@ pub async fn run(leading: Leading, pulse: Pulse, mut stop: Stop) {
             () = stop.stopped() => break,
         }
     }
-    leading.register.replace(None);
+    leading.register.end();
 }
 
 /// One term of leading; returns when that is over or the store fails.
@@ -90,29 +94,29 @@ async fn lead(leading: &Leading, number: u64, leader: &mut watch::Receiver<Optio
     }
 }
 
-/// What one term knows.
+/// What one term knows. Times are counted from the machine's boot.
 struct Term {
     /// Raft's.
     number: u64,
     scheduler: Scheduler,
     /// Until then, absent machines may only be silent.
-    hold_until: Option<Instant>,
+    hold_until: Option<Duration>,
     /// Whether decisions are due.
     dirty: bool,
     /// Decisions that could not be written, or not all of them: what became of them only the store knows.
     in_doubt: bool,
     /// When this loop means to look again at the latest.
-    expected: Instant,
+    expected: Duration,
 }
 
 impl Term {
     /// Reads the whole cluster; everyone present has a full lease.
     fn begin(leading: &Leading, number: u64) -> Option<Term> {
-        let now = Instant::now();
+        let now = since_boot();
         let (view, machines) = read(view::whole(&leading.node))?;
         let mut leases = Leases::new(leading.ttl);
         note(&mut leases, &machines, now);
-        leading.register.replace(Some(leases));
+        leading.register.begin(number, leases);
         Some(Term {
             number,
             scheduler: Scheduler::of(view),
@@ -160,7 +164,7 @@ impl Term {
         };
         leading
             .register
-            .with(|leases| note(leases, &machines, Instant::now()));
+            .with(|leases| note(leases, &machines, since_boot()));
         self.dirty = true;
         true
     }
@@ -174,13 +178,13 @@ impl Term {
         self.in_doubt = false;
         leading
             .register
-            .with(|leases| note(leases, &machines, Instant::now()));
+            .with(|leases| note(leases, &machines, since_boot()));
         true
     }
 
     /// Does what is to be done now; returns how long nothing will be unless something changes.
     async fn act(&mut self, leading: &Leading, pulse: &Pulse) -> Duration {
-        let now = Instant::now();
+        let now = since_boot();
         if now > self.expected + leading.ttl / 4 {
             tracing::warn!("this node stood still: every machine's lease is full again");
             leading.register.with(|leases| leases.refill(now));
@@ -193,16 +197,14 @@ impl Term {
         if (self.dirty || !self.scheduler.has_told_all()) && !leading.disabled {
             self.dirty = !self.schedule(leading).await;
         }
-        let now = Instant::now();
+        let now = since_boot();
         let lease = leading.register.with(|leases| leases.next()).flatten();
         // A lease that has run out and could not be written off would else be tried again without a pause.
         let lease = lease.map(|at| if written { at } else { at.max(now + RETRY) });
         let retry = (self.dirty && !leading.disabled).then(|| now + RETRY);
         let tell = (!self.scheduler.has_told_all()).then(|| now + TELL);
         let next = [lease, self.hold_until, retry, tell].into_iter().flatten().min();
-        let wait = next
-            .map_or(BEAT, |next| next.saturating_duration_since(now))
-            .min(BEAT);
+        let wait = next.map_or(BEAT, |next| next.saturating_sub(now)).min(BEAT);
         self.expected = now + wait;
         wait
     }
@@ -234,11 +236,11 @@ impl Term {
     }
 
     /// Proposes that machines left whose leases have run out, if the cluster can prove that the silence is theirs.
-    /// False when that could not be written.
+    /// False when that is to be tried again.
     async fn expire(&mut self, leading: &Leading, pulse: &Pulse) -> bool {
         let due = leading
             .register
-            .with(|leases| leases.due(Instant::now()))
+            .with(|leases| leases.due(since_boot()))
             .unwrap_or_default();
         if due.is_empty() {
             return true;
@@ -248,15 +250,15 @@ impl Term {
             tracing::warn!(
                 "leases ran out while the store had no quorum: every machine's lease is full again"
             );
-            leading.register.with(|leases| leases.refill(Instant::now()));
-            return true;
+            leading.register.with(|leases| leases.refill(since_boot()));
+            return false;
         }
         for (id, session) in due {
             pulse.beat();
-            // It may have been heard of while others were written off.
+            // It may have been heard of while others were written off; from here on no heartbeat counts.
             if !leading
                 .register
-                .with(|leases| leases.is_due(&id, session, Instant::now()))
+                .with(|leases| leases.end(&id, session, since_boot()))
                 .unwrap_or(false)
             {
                 continue;
@@ -279,7 +281,7 @@ impl Term {
     }
 }
 
-fn note(leases: &mut Leases, machines: &[MachineRecord], now: Instant) {
+fn note(leases: &mut Leases, machines: &[MachineRecord], now: Duration) {
     for record in machines {
         leases.present(&record.machine.id, record.present.then_some(record.session), now);
     }

@@ -3,11 +3,16 @@
 //! | state | then |
 //! |---|---|
 //! | systemd cannot be reached | wait: a machine that can run nothing must be given nothing |
-//! | not registered | propose Join until it is committed |
-//! | registered | a heartbeat every quarter of the TTL |
+//! | not registered | propose Join, with a session of its own, until it is committed |
+//! | registered, and the leader does not know the session | a heartbeat again and again: it has yet to see the join |
+//! | that for half the TTL | not registered |
+//! | known | a heartbeat every quarter of the TTL |
+//! | known, and then not | not registered |
 //! | our address changed | not registered |
-//! | the leader does not know our session | not registered |
 //! | no leader, or it cannot be reached | try again sooner; units keep running |
+//!
+//! Only a heartbeat that the leader knew fills this machine's lease, as it sees it. A join does not: who joins may have been
+//! given up, and the leader knows it only once what was decided about its units is written.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +21,9 @@ use corten_spec::machine::Machine;
 use corten_store::fleet::Command;
 use tokio::sync::watch;
 
+use super::heard::LastHeard;
 use super::heartbeat::{self, Beat, Heard, Register};
+use crate::clock::since_boot;
 use crate::identity;
 use crate::pulse::{BEAT, Pulse};
 use crate::settings::Fleet;
@@ -24,6 +31,8 @@ use crate::stop::Stop;
 
 /// A heartbeat or a join that takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Between heartbeats until the leader has seen the join.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// The loop's surroundings.
 pub struct Membership {
@@ -35,7 +44,7 @@ pub struct Membership {
     pub machine: Machine,
     /// What its address is taken from, should it change.
     pub settings: Fleet,
-    /// Random for every life of the supervisor.
+    /// Of the last join: the next one's is another. Random at first, as no two lives of a supervisor may share one.
     pub session: u64,
     /// How long a lease lasts.
     pub ttl: Duration,
@@ -44,16 +53,25 @@ pub struct Membership {
     /// How often this machine has registered: 0 before the first time.
     pub registered: watch::Sender<u64>,
     /// When this machine sent what a leader heard last: its lease lasts for at least the TTL from then.
-    pub heard: watch::Sender<Instant>,
+    pub heard: LastHeard,
+}
+
+/// What the cluster has of this machine, as far as it has heard.
+#[derive(Debug, Clone, Copy)]
+enum Standing {
+    Unregistered,
+    /// Since then; the leader may not have seen it yet.
+    Joined(Instant),
+    Known,
 }
 
 /// Runs for the supervisor's life.
 pub async fn run(mut membership: Membership, pulse: Pulse, mut stop: Stop) {
-    let mut known = false;
+    let mut standing = Standing::Unregistered;
     loop {
         pulse.beat();
         let pause = tokio::select! {
-            pause = membership.turn(&mut known) => pause,
+            pause = membership.turn(&mut standing) => pause,
             () = stop.stopped() => return,
         };
         let paused = async {
@@ -74,36 +92,44 @@ pub async fn run(mut membership: Membership, pulse: Pulse, mut stop: Stop) {
 
 impl Membership {
     /// One step; returns the pause until the next.
-    async fn turn(&mut self, known: &mut bool) -> Duration {
+    async fn turn(&mut self, standing: &mut Standing) -> Duration {
         if !*self.able.borrow_and_update() {
             drop(tokio::time::timeout(BEAT, self.able.changed()).await);
             return Duration::ZERO;
         }
-        let soon = (self.ttl / 8).clamp(Duration::from_millis(50), Duration::from_secs(1));
+        let soon = (self.ttl / 8).clamp(AT_ONCE, Duration::from_secs(1));
         let address = identity::address(&self.settings);
         if address != self.machine.primary_ip {
             tracing::info!(address, "this machine's address is another one now");
             self.machine.primary_ip = address;
-            *known = false;
+            *standing = Standing::Unregistered;
         }
-        if !*known {
-            *known = self.join().await;
-            // Joining filled the lease; a beat at once might come before the leader has seen the join applied.
-            return if *known { self.ttl / 4 } else { soon };
+        if let Standing::Unregistered = standing {
+            if !self.join().await {
+                return soon;
+            }
+            *standing = Standing::Joined(Instant::now());
         }
-        match tokio::time::timeout(TIMEOUT, self.beat()).await {
-            Ok(Some(Heard { known: true, .. })) => self.ttl / 4,
-            Ok(Some(Heard { known: false, .. })) => {
+        // One that hangs on a leader that is gone must leave time for others.
+        let timeout = TIMEOUT.min(self.ttl / 4);
+        let answer = tokio::time::timeout(timeout, self.beat()).await;
+        match (answer.ok().flatten(), *standing) {
+            (None, _) => soon,
+            (Some(Heard { known: true, .. }), _) => {
+                *standing = Standing::Known;
+                self.ttl / 4
+            }
+            (_, Standing::Joined(at)) if at.elapsed() < self.ttl / 2 => AT_ONCE,
+            _ => {
                 tracing::warn!("the cluster has forgotten this machine: joining again");
-                *known = false;
+                *standing = Standing::Unregistered;
                 Duration::ZERO
             }
-            Ok(None) | Err(_) => soon,
         }
     }
 
-    async fn join(&self) -> bool {
-        let sent = Instant::now();
+    async fn join(&mut self) -> bool {
+        self.session = self.session.wrapping_add(1);
         let join = Command::Join {
             machine: self.machine.clone(),
             session: self.session,
@@ -115,7 +141,6 @@ impl Membership {
                     self.machine.id.short(),
                     self.machine.primary_ip
                 );
-                self.heard.send_replace(sent);
                 self.registered.send_modify(|times| *times += 1);
                 true
             }
@@ -129,11 +154,11 @@ impl Membership {
 
     /// One heartbeat; `None` when nobody heard it.
     async fn beat(&self) -> Option<Heard> {
-        let sent = Instant::now();
+        let sent = since_boot();
         let heard = self.send_beat().await?;
         let led = sent.checked_sub(Duration::from_millis(heard.led_ago_ms));
         if let Some(led) = led.filter(|_| heard.known) {
-            self.heard.send_modify(|last| *last = led.max(*last));
+            self.heard.note(led);
         }
         Some(heard)
     }

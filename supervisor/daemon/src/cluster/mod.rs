@@ -2,8 +2,8 @@
 
 #[cfg(test)]
 mod bench;
+pub mod heard;
 pub mod heartbeat;
 pub mod leader;
-pub mod leases;
 pub mod membership;
 mod view;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Changed, Changes, Observed, Systemd, SystemdError};
@@ -18,6 +19,10 @@ struct Inner {
     changes: Changes,
     /// Units whose start is refused.
     refused: Mutex<BTreeSet<String>>,
+    /// Units whose stop is refused.
+    unstoppable: Mutex<BTreeSet<String>>,
+    /// It does not say what runs.
+    mute: AtomicBool,
 }
 
 impl MemorySystemd {
@@ -49,6 +54,21 @@ impl MemorySystemd {
         } else {
             refused.remove(unit);
         }
+    }
+
+    /// Refuses to stop `unit` from now on, or no longer; it can be killed.
+    pub fn refuse_stop(&self, unit: &str, refuse: bool) {
+        let mut refused = self.0.unstoppable.lock().unwrap_or_else(PoisonError::into_inner);
+        if refuse {
+            refused.insert(unit.to_owned());
+        } else {
+            refused.remove(unit);
+        }
+    }
+
+    /// Does not say what runs from now on, or does again.
+    pub fn be_mute(&self, mute: bool) {
+        self.0.mute.store(mute, Ordering::SeqCst);
     }
 
     /// Starts `unit` as an administrator of the machine would, or ends the start job with `result`.
@@ -148,6 +168,16 @@ impl Systemd for MemorySystemd {
     async fn stop(&self, unit: &str) -> Result<(), SystemdError> {
         self.note("stop", unit);
         self.known("stop", unit)?;
+        let refused = self.0.unstoppable.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.contains(unit) {
+            return Err(SystemdError::Refused {
+                verb: "stop",
+                what: unit.to_owned(),
+                name: "org.freedesktop.DBus.Error.NoReply".to_owned(),
+                message: "It is busy.".to_owned(),
+            });
+        }
+        drop(refused);
         self.set(unit, Some(false));
         Ok(())
     }
@@ -165,6 +195,9 @@ impl Systemd for MemorySystemd {
     }
 
     async fn observe(&self, units: &[String]) -> Result<Vec<Observed>, SystemdError> {
+        if self.0.mute.load(Ordering::SeqCst) {
+            return Err(SystemdError::Unreachable("it is mute".to_owned()));
+        }
         let held = self.0.units.lock().unwrap_or_else(PoisonError::into_inner);
         let observed = |name: &String| {
             let (load, active, sub) = match held.get(name) {

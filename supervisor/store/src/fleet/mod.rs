@@ -1,11 +1,12 @@
 //! The fleet's tables: units, machines, and what the machines report of the units. They do not touch the v2 tree or its
 //! index.
 //!
-//! Refuses to decide anything: which machine gets a unit, when a machine is lost, is decided elsewhere and comes as a
-//! command.
+//! Applying refuses to decide anything: which machine gets a unit is the scheduler's, when a machine is lost the leader's by its
+//! [`leases`]; both come as commands.
 
 pub mod change;
 mod key;
+pub mod leases;
 pub mod read;
 
 pub use change::apply;
@@ -47,7 +48,7 @@ pub enum Command {
     Join {
         /// The machine as it describes itself.
         machine: Machine,
-        /// Random per start of its supervisor.
+        /// Another one each time it joins.
         session: u64,
     },
     /// A machine's lease ran out, or it leaves cleanly. Its unit states go with it.

@@ -1,0 +1,64 @@
+//! What the agent sees: its units in systemd and on the disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use corten_agent::{Observed, judge_starts};
+use corten_spec::unit_name::UnitName;
+
+use super::{Agent, perform};
+use crate::systemd::{Changed, Systemd};
+
+impl<S: Systemd> Agent<S> {
+    /// Asks systemd for the units that changed and are ours; false, and what was known stays, when it does not answer.
+    pub(super) async fn observe(&mut self, changed: &Changed) -> bool {
+        let known: BTreeSet<&UnitName> = self.disk.keys().chain(self.interest.units.keys()).collect();
+        let ask: Vec<String> = match changed {
+            Changed::Units(names) if !self.blind => {
+                let unseen =
+                    |name: &&&UnitName| !self.seen.contains_key(**name) || names.contains(name.as_str());
+                known.iter().filter(unseen).map(ToString::to_string).collect()
+            }
+            _ => known.iter().map(ToString::to_string).collect(),
+        };
+        self.seen.retain(|name, _| known.contains(name));
+        let answer = self.systemd.observe(&ask).await;
+        self.blind = answer.is_err();
+        match answer {
+            Ok(all) => {
+                let named = |seen: crate::systemd::Observed| Some((UnitName::parse(&seen.name).ok()?, seen));
+                self.seen.extend(all.into_iter().filter_map(named));
+                self.note_starts();
+            }
+            Err(error) => tracing::error!("{error}"),
+        }
+        !self.blind
+    }
+
+    /// Takes note of starts that came to nothing, and forgets it of units that run after all.
+    fn note_starts(&mut self) {
+        for (unit, error) in judge_starts(&self.observed(), &self.systemd.ended_badly()) {
+            if !error.is_empty() {
+                tracing::error!(%unit, "systemd did not start it: {error}");
+            }
+            if let Err(error) = perform::mark_launched(&self.folder, &mut self.disk, &unit, error) {
+                tracing::error!(%unit, "{error}");
+            }
+        }
+    }
+
+    /// What is here, as the deciding half wants it.
+    pub(super) fn observed(&self) -> BTreeMap<UnitName, Observed> {
+        let names: BTreeSet<&UnitName> = self.disk.keys().chain(self.seen.keys()).collect();
+        let one = |name: &UnitName| {
+            let seen = self.seen.get(name);
+            let text = |f: fn(&crate::systemd::Observed) -> &String| seen.map(f).cloned().unwrap_or_default();
+            Observed {
+                on_disk: self.disk.get(name).cloned(),
+                load: text(|seen| &seen.load),
+                active: text(|seen| &seen.active),
+                sub: text(|seen| &seen.sub),
+            }
+        };
+        names.into_iter().map(|name| (name.clone(), one(name))).collect()
+    }
+}

@@ -1,0 +1,92 @@
+//! What the agent waits for between two turns.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use corten_raft::AppliedBatch;
+use corten_spec::unit_name::UnitName;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use super::Agent;
+use crate::pulse::{BEAT, Pulse};
+use crate::systemd::{Changed, Systemd};
+
+/// What to look at in the next turn.
+pub struct Look {
+    /// Read all units of the store again.
+    pub store: bool,
+    /// Ask systemd for these.
+    pub units: Changed,
+}
+
+impl Look {
+    /// At everything there is.
+    pub fn everything() -> Look {
+        Look {
+            store: true,
+            units: Changed::Everything,
+        }
+    }
+
+    /// At what is known already.
+    fn nothing_new() -> Look {
+        Look {
+            store: false,
+            units: Changed::Units(BTreeSet::new()),
+        }
+    }
+}
+
+impl<S: Systemd> Agent<S> {
+    /// Waits until there is something to look at.
+    pub(super) async fn wait(
+        &mut self,
+        events: &mut Receiver<Arc<AppliedBatch>>,
+        wait: Duration,
+        pulse: &Pulse,
+    ) -> Look {
+        let until = Instant::now().checked_add(wait);
+        loop {
+            pulse.beat();
+            let left = until.map_or(BEAT, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Look {
+                    store: false,
+                    units: Changed::Everything,
+                };
+            }
+            tokio::select! {
+                batch = events.recv() => if let Some(look) = self.taken(batch) { return look },
+                units = self.systemd.changed() => if self.concerns(&units) {
+                    return Look { store: false, units };
+                },
+                () = self.lease.changed() => return Look::nothing_new(),
+                _ = self.registered.changed() => return Look::everything(),
+                () = tokio::time::sleep(left.min(BEAT)) => {}
+            }
+        }
+    }
+
+    fn taken(&mut self, batch: Result<Arc<AppliedBatch>, RecvError>) -> Option<Look> {
+        if batch.as_ref().is_ok_and(|batch| batch.reset) {
+            return Some(Look::everything());
+        }
+        match batch.map(|batch| self.interest.take(&self.node, &batch)) {
+            Ok(Ok(false)) => None,
+            Ok(Ok(true)) => Some(Look::nothing_new()),
+            Ok(Err(_)) | Err(RecvError::Lagged(_) | RecvError::Closed) => Some(Look::everything()),
+        }
+    }
+
+    fn concerns(&self, changed: &Changed) -> bool {
+        let ours = |name: &String| {
+            UnitName::parse(name)
+                .is_ok_and(|name| self.disk.contains_key(&name) || self.interest.units.contains_key(&name))
+        };
+        match changed {
+            Changed::Everything => true,
+            Changed::Units(names) => names.iter().any(ours),
+        }
+    }
+}
