@@ -216,7 +216,7 @@ fn unit_commands() -> Vec<Command> {
             .arg(replace())
             .arg(sign())
             .arg(units())
-            .after_help("A unit that exists is left alone unless --replace is given.\nfoo@.service is a template: start foo@1.service, foo@2.service, ... of it.\n\nEXAMPLES:\n  fleetctl submit units/hello.service units/web@.service\n  fleetctl submit --replace hello.service"),
+            .after_help("A unit that exists is left alone unless --replace is given.\nfoo@.service is a template: start foo@1.service, foo@2.service, ... of it.\nA unit in Quadlet's format, foo.container, becomes foo.service: fleetctl verify foo.container shows it.\n\nEXAMPLES:\n  fleetctl submit units/hello.service units/web@.service\n  fleetctl submit --replace hello.service"),
         starts("load", "Place units on machines, submitting them first if necessary")
             .after_help("EXAMPLES:\n  fleetctl load hello.service\n  fleetctl load --timeout 30s web@1.service web@2.service"),
         starts("start", "Start units, submitting and placing them first if necessary")
@@ -259,6 +259,12 @@ fn machine_commands() -> Vec<Command> {
     ]
 }
 
+/// Of Quadlet's units.
+const CONTAINERS: &str = "\
+web.container is a unit in Quadlet's format (podman-systemd.unit(5)), with [X-Fleet] where it is to say more. What is
+handed in is the service it stands for, web.service, which runs the container with this system's docker; so it is
+listed, and every command knows it by either name. A key that docker cannot honour is refused, with its line.";
+
 const START_HELP: &str = "\
 Returns when systemd calls the unit active (a service without Type= is that as soon as its process is there), or
 finished; with 1 when it failed or waits to be restarted. A unit that fits on no machine waits, and standard
@@ -269,8 +275,11 @@ beside the local file.
 
 With --max-unavailable units are replaced a few at a time; when one does not become active, the rest keep what they run.
 
+A unit in Quadlet's format, web.container, becomes web.service: fleetctl verify web.container shows it.
+
 EXAMPLES:
   fleetctl start units/hello.service
+  fleetctl start web.container
   fleetctl start web@1.service web@2.service
   fleetctl start --replace --max-unavailable 1 web@1.service web@2.service web@3.service";
 
@@ -339,7 +348,14 @@ fn other_commands() -> Vec<Command> {
                 .help("Its path; unix:// before it does no harm"),
         )
         .after_help("EXAMPLES:\n  ssh core@10.0.0.1 fleetctl fd-forward /run/fleet.sock"),
-        sub("verify", "Deprecated").hide(true).arg(units()),
+        sub("verify", "Print the services that .container files stand for, without asking a cluster")
+            .arg(
+                Arg::new("units")
+                    .value_name("FILE")
+                    .num_args(0..)
+                    .help("A .container file; for other units the command is fleet's old one, which is no more"),
+            )
+            .after_help(format!("{CONTAINERS}\n\nEXAMPLES:\n  fleetctl verify web.container")),
     ]
 }
 
@@ -367,10 +383,9 @@ fn blocking(command: Command) -> Command {
 }
 
 fn units() -> Arg {
-    Arg::new("units")
-        .value_name("UNIT")
-        .num_args(0..)
-        .help("A unit by its name, or by the path of its file; NAME stands for NAME.service")
+    Arg::new("units").value_name("UNIT").num_args(0..).help(
+        "A unit by its name, or by the path of its file; NAME and NAME.container stand for NAME.service",
+    )
 }
 
 fn port() -> Arg {

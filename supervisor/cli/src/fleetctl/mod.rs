@@ -11,6 +11,7 @@ mod fault;
 mod follow;
 mod forward;
 mod lists;
+mod local;
 mod look;
 mod progress;
 mod remote;
@@ -20,6 +21,7 @@ mod settings;
 mod ssh;
 mod table;
 mod take_down;
+mod verify;
 mod wait;
 mod wire;
 
@@ -85,10 +87,7 @@ fn run(matches: &ArgMatches) -> Result<u8, Failure> {
         }
         "man" => man(command),
         "fd-forward" => forward::run(command.get_one::<String>("socket").map_or("", String::as_str)),
-        "verify" => Err(Failure {
-            text: SIGNED.to_owned(),
-            code: 2,
-        }),
+        "verify" => verify::run(command),
         _ => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;

@@ -1,0 +1,200 @@
+//! fleetctl's commands for units, from files on disk over the wire to what is printed.
+//!
+//! It has no libtest harness because the test binary is also the fleetctl under test.
+
+mod stand_in;
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use stand_in::Api;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if args
+        .first()
+        .is_some_and(|name| Path::new(name).ends_with("fleetctl"))
+    {
+        return corten_cli::fleetctl::main(args);
+    }
+    for (name, test) in [
+        (
+            "containers become services",
+            containers_become_services as fn(&Rig),
+        ),
+        (
+            "containers that cannot be run are refused",
+            odd_containers_are_refused,
+        ),
+    ] {
+        test(&Rig::new());
+        println!("ok   {name}");
+    }
+    ExitCode::SUCCESS
+}
+
+/// A folder with unit files, and a cluster.
+struct Rig {
+    folder: tempfile::TempDir,
+    api: Api,
+}
+
+impl Rig {
+    fn new() -> Rig {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let path = folder.path();
+        symlink(
+            std::env::current_exe().expect("our own path"),
+            path.join("fleetctl"),
+        )
+        .expect("a link called fleetctl");
+        let api = Api::serve(&path.join("fleet.sock"));
+        Rig { folder, api }
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        fs::write(self.folder.path().join(name), text).expect("a file");
+    }
+
+    /// Runs fleetctl in the folder; words are split at blanks. Its exit code must be `code`; what it printed is returned.
+    #[track_caller]
+    fn run(&self, line: &str, code: i32) -> (String, String) {
+        let folder = self.folder.path();
+        let output = Command::new(folder.join("fleetctl"))
+            .env_clear()
+            .env(
+                "FLEETCTL_ENDPOINT",
+                format!("unix://{}", folder.join("fleet.sock").display()),
+            )
+            .current_dir(folder)
+            .args(line.split(' '))
+            .stdin(Stdio::null())
+            .output()
+            .expect("fleetctl runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{line}: {out}{err}");
+        (out, err)
+    }
+
+    /// Runs it; it must print this, and nothing on standard error.
+    #[track_caller]
+    fn prints(&self, line: &str, expected: &str) {
+        assert_eq!(self.run(line, 0), (expected.to_owned(), String::new()), "{line}");
+    }
+}
+
+const SERVICE: &str = "\
+[Unit]
+Description=Web
+
+[Service]
+Type=notify
+KillMode=mixed
+SyslogIdentifier=%N
+ExecStartPre=-/usr/bin/docker rm -f -v systemd-%N
+ExecStart=/usr/bin/docker run --name=systemd-%N --rm --publish=80:8080 registry.example/web:1
+ExecStop=-/usr/bin/docker stop systemd-%N
+";
+
+fn containers_become_services(rig: &Rig) {
+    let container =
+        "[Unit]\nDescription=Web\n[Container]\nImage=registry.example/web:1\nPublishPort=80:8080\n";
+    rig.file("web.container", container);
+    rig.file("web@.container", container);
+    rig.prints("verify web.container", SERVICE);
+    assert!(rig.api.changes().is_empty());
+
+    let launched =
+        |name: &str| format!("Unit {name} inactive\nUnit {name} launched on 01234567.../127.0.0.1\n");
+    rig.prints("start ./web.container", &launched("web.service"));
+    assert_eq!(
+        rig.api.changes(),
+        [
+            "PUT web.service with its file inactive",
+            "PUT web.service launched"
+        ]
+    );
+    rig.prints("start web.container", "");
+    rig.prints("cat web.container", SERVICE);
+    rig.prints("cat web", SERVICE);
+
+    rig.prints("start web@1.container", &launched("web@1.service"));
+    let instance = SERVICE.replace("systemd-%N", "systemd-%p_%i");
+    assert_eq!(rig.api.text("web@1.service"), instance);
+    rig.prints("submit web@.container", "Unit web@.service inactive\n");
+    rig.prints(
+        "load web@2.service",
+        "Unit web@2.service inactive\nUnit web@2.service loaded on 01234567.../127.0.0.1\n",
+    );
+    assert_eq!(rig.api.text("web@2.service"), instance);
+
+    rig.file("web.container", &container.replace("web:1", "web:2"));
+    let (_, warned) = rig.run("start web.container", 0);
+    assert!(
+        warned.contains(
+            "Unit web.service in registry differs from local unit file web.container. Add --replace"
+        ),
+        "{warned}"
+    );
+    rig.api.changes();
+    rig.prints(
+        "start --replace web.container",
+        "Unit web.service launched on 01234567.../127.0.0.1\n",
+    );
+    assert_eq!(rig.api.changes(), ["PUT web.service with its file launched"]);
+    rig.prints("cat web.service", &SERVICE.replace("web:1", "web:2"));
+
+    let (out, err) = rig.run("stop web.container", 0);
+    assert_eq!(out, "Unit web.service loaded on 01234567.../127.0.0.1\n");
+    assert_eq!(err, "Successfully stopped units [web.service].\n");
+    rig.prints(
+        "destroy web.container web@1.container",
+        "Destroyed web.service\nDestroyed web@1.service\n",
+    );
+    for line in ["status web.container", "journal web.container"] {
+        assert_eq!(rig.run(line, 1).1, "Unit web.service does not exist.\n");
+    }
+    let gone = rig.run("ssh web.container true", 1).1;
+    assert!(gone.contains("could not find matching unit or machine"), "{gone}");
+}
+
+fn odd_containers_are_refused(rig: &Rig) {
+    rig.file("web.container", "[Container]\nImage=a\nHealthCmd=/bin/true\n");
+    let refusal = "Unit(web.container) from file: line 3: HealthCmd=: there are no health checks";
+    for line in [
+        "submit web.container",
+        "load web.container",
+        "start web.container",
+        "verify web.container",
+    ] {
+        let (out, err) = rig.run(line, 1);
+        assert!(out.is_empty() && err.contains(refusal), "{line}: {out}{err}");
+    }
+    rig.file(
+        "far.container",
+        "[Container]\nImage=a\n[X-Fleet]\nGlobal=true\nMachineOf=db.container\n",
+    );
+    let at_odds =
+        "Global cannot be used with Peers (in [X-Fleet] of far.service: Global=true, MachineOf=db.service)";
+    for line in ["start far.container", "verify far.container"] {
+        let (_, err) = rig.run(line, 1);
+        assert!(err.contains(at_odds), "{line}: {err}");
+    }
+    let (_, err) = rig.run("start none.container", 1);
+    assert!(
+        err.contains(
+            "unable to find Unit(none.service) in Registry or on filesystem; there is no file none.container"
+        ),
+        "{err}"
+    );
+    assert!(rig.api.changes().is_empty());
+    let (out, err) = rig.run("verify web.service", 2);
+    assert!(
+        out.is_empty() && err.contains("signed/verified units feature is DEPRECATED"),
+        "{out}{err}"
+    );
+}
