@@ -20,16 +20,19 @@ fn main() -> ExitCode {
     {
         return corten_cli::fleetctl::main(args);
     }
-    for (name, test) in [
-        (
-            "containers become services",
-            containers_become_services as fn(&Rig),
-        ),
+    let tests: [(&str, fn(&Rig)); 4] = [
+        ("containers become services", containers_become_services),
         (
             "containers that cannot be run are refused",
             odd_containers_are_refused,
         ),
-    ] {
+        (
+            "a roll goes on where it was left",
+            a_roll_goes_on_where_it_was_left,
+        ),
+        ("a roll that ends early says so", a_roll_that_ends_early_says_so),
+    ];
+    for (name, test) in tests {
         test(&Rig::new());
         println!("ok   {name}");
     }
@@ -196,5 +199,76 @@ fn odd_containers_are_refused(rig: &Rig) {
     assert!(
         out.is_empty() && err.contains("signed/verified units feature is DEPRECATED"),
         "{out}{err}"
+    );
+}
+
+const ROLL: &str = "start --replace --max-unavailable 1 web@1.service web@2.service web@3.service";
+
+/// Three instances that run, and a template for what they are to run next.
+fn instances(rig: &Rig, next: &str) {
+    rig.file("web@.service", "[Service]\nExecStart=/bin/true\n");
+    rig.run("start web@1.service web@2.service web@3.service", 0);
+    rig.api.changes();
+    rig.file("web@.service", &format!("[Service]\nExecStart={next}\n"));
+}
+
+fn a_roll_goes_on_where_it_was_left(rig: &Rig) {
+    instances(rig, "/bin/slow");
+    // The first roll got no further than this.
+    rig.run("start --replace --no-block web@1.service", 0);
+    let (out, _) = rig.run(ROLL, 0);
+    let expected = [
+        "PUT web@1.service with its file launched",
+        "ACTIVE web@1.service",
+        "PUT web@2.service with its file launched",
+        "ACTIVE web@2.service",
+        "PUT web@3.service with its file launched",
+        "ACTIVE web@3.service",
+    ];
+    assert_eq!(rig.api.changes(), expected);
+    assert!(
+        out.starts_with(
+            "Found same Unit(web@1.service) in Registry, nothing to do\nUnit web@1.service launched on"
+        ),
+        "{out}"
+    );
+    // Without the limit nothing is waited for, as ever.
+    rig.run("start --replace --no-block web@1.service", 0);
+    rig.prints(
+        "start --replace web@1.service",
+        "Found same Unit(web@1.service) in Registry, nothing to do\n",
+    );
+}
+
+fn a_roll_that_ends_early_says_so(rig: &Rig) {
+    let stopped =
+        |left: usize| format!("Stopped there: the last {left} of the units given were not touched\n");
+    instances(rig, "/bin/false");
+    rig.run("start --replace --no-block web@1.service", 0);
+    let (_, err) = rig.run(ROLL, 1);
+    assert!(
+        err.contains("unit web@1.service did not get to launched: it is failed")
+            && err.ends_with(&stopped(2)),
+        "{err}"
+    );
+    assert_eq!(rig.api.changes(), ["PUT web@1.service with its file launched"]);
+
+    rig.file(
+        "web@.service",
+        "[Service]\nExecStart=/bin/true\n# again\nRestart=always\n",
+    );
+    rig.api.break_changes_of("web@2.service");
+    let (_, err) = rig.run(ROLL, 1);
+    assert!(
+        err.contains("failed creating unit web@2.service: ") && err.ends_with(&stopped(1)),
+        "{err}"
+    );
+    assert_eq!(rig.api.changes(), ["PUT web@1.service with its file launched"]);
+    // The last one has nothing behind it.
+    rig.api.break_changes_of("web@3.service");
+    let (_, err) = rig.run(ROLL, 1);
+    assert!(
+        err.contains("failed creating unit web@3.service: ") && !err.contains("Stopped there"),
+        "{err}"
     );
 }

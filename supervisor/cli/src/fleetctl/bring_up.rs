@@ -19,8 +19,10 @@ struct Ready {
     global: bool,
     /// The state that is asked of it.
     desired: String,
-    /// The hash of its new content, if it was replaced.
-    replaced: Option<String>,
+    /// The hash of the content it has in the cluster.
+    hash: String,
+    /// Was that put there just now, in the place of another?
+    replaced: bool,
 }
 
 /// Runs the command.
@@ -40,25 +42,37 @@ pub(super) async fn run(api: &mut Api, verb: Verb, matches: &ArgMatches) -> Resu
     for argument in &arguments {
         local::check(argument).map_err(creating)?;
     }
-    let at_once = match verb {
-        Verb::Start => matches.get_one::<usize>("max-unavailable").copied(),
-        Verb::Submit | Verb::Load => None,
-    };
-    let groups = arguments.chunks(at_once.unwrap_or(arguments.len()));
+    let at_once = (verb == Verb::Start).then(|| at_once(matches)).flatten();
     let mut left = arguments.len();
-    for group in groups {
-        let code = bring_up(api, verb, group, matches).await?;
+    for group in arguments.chunks(at_once.unwrap_or(arguments.len())) {
         left -= group.len();
-        if code != 0 {
-            if at_once.is_some() && left > 0 {
-                tell(format!(
-                    "Stopped there: the last {left} of the units given were not touched"
-                ));
-            }
-            return Ok(code);
+        match bring_up(api, verb, group, matches).await {
+            Ok(0) => {}
+            ended if at_once.is_some() && left > 0 => return stopped_there(ended, left),
+            ended => return ended,
         }
     }
     Ok(0)
+}
+
+/// The end of a roll that did not get to its end.
+fn stopped_there(ended: Result<u8, Failure>, left: usize) -> Result<u8, Failure> {
+    let text = format!("Stopped there: the last {left} of the units given were not touched");
+    match ended {
+        Ok(code) => {
+            tell(text);
+            Ok(code)
+        }
+        Err(failure) => Err(Failure {
+            text: format!("{}\n{text}", failure.text),
+            ..failure
+        }),
+    }
+}
+
+/// `--max-unavailable`, which only `start` has.
+fn at_once(matches: &ArgMatches) -> Option<usize> {
+    matches.get_one::<usize>("max-unavailable").copied()
 }
 
 /// Brings units where the command wants them, all at once.
@@ -79,8 +93,17 @@ async fn bring_up(
     }
     match verb {
         Verb::Submit => Ok(0),
-        Verb::Load => advance(api, verb, units, Patience::of(matches), ("load", "loading")).await,
-        Verb::Start => advance(api, verb, units, Patience::of(matches), ("start", "starting")).await,
+        Verb::Load => advance(api, verb, units, Patience::of(matches), false).await,
+        Verb::Start => {
+            advance(
+                api,
+                verb,
+                units,
+                Patience::of(matches),
+                at_once(matches).is_some(),
+            )
+            .await
+        }
     }
 }
 
@@ -93,33 +116,34 @@ async fn ensure(api: &mut Api, verb: Verb, argument: &str, replace: bool) -> Res
         Plan::Missing(why) => Err(why + &local::misnamed(argument, &name)),
         Plan::Keep { warning } => {
             warning.iter().for_each(tell);
-            Ok(ready(&known.unwrap_or_default(), None))
+            Ok(ready(&known.unwrap_or_default(), false))
         }
         Plan::Same => {
             say(format!("Found same Unit({name}) in Registry, nothing to do"));
-            Ok(ready(&known.unwrap_or_default(), None))
+            Ok(ready(&known.unwrap_or_default(), false))
         }
         Plan::Create { file, warning } => {
             warning.iter().for_each(tell);
             let unit = put(api, &name, &file, "inactive").await?;
             say(format!("Unit {name} inactive"));
-            Ok(ready(&unit, None))
+            Ok(ready(&unit, false))
         }
         Plan::Replace { file } => {
             let unit = put(api, &name, &file, verb.desired()).await?;
             if verb == Verb::Submit {
                 say(format!("Unit {name} inactive"));
             }
-            Ok(ready(&unit, Some(file.hash())))
+            Ok(ready(&unit, true))
         }
     }
 }
 
-fn ready(unit: &Unit, replaced: Option<String>) -> Ready {
+fn ready(unit: &Unit, replaced: bool) -> Ready {
     Ready {
         name: unit.name.clone(),
         global: unit.is_global(),
         desired: unit.desired_state.clone(),
+        hash: unit.file().hash(),
         replaced,
     }
 }
@@ -166,17 +190,23 @@ async fn put(api: &mut Api, name: &str, file: &UnitFile, desired: &str) -> Resul
     Ok(unit)
 }
 
-/// Asks for the state the command wants, and waits for it.
+/// Asks for the state the command wants, and waits for it; `every`: also where nothing had to be done for it, because what
+/// was replaced shortly before is as unavailable as what is replaced now.
 async fn advance(
     api: &mut Api,
     verb: Verb,
     units: Vec<Ready>,
     patience: Patience,
-    (word, doing): (&str, &str),
+    every: bool,
 ) -> Result<u8, Failure> {
+    let (word, doing) = match verb {
+        Verb::Load => ("load", "loading"),
+        Verb::Submit | Verb::Start => ("start", "starting"),
+    };
     let mut waits = Vec::new();
     for unit in units {
-        if unit.replaced.is_none() && unit.desired == verb.desired() {
+        let is_there = !unit.replaced && unit.desired == verb.desired();
+        if is_there && (!every || unit.global) {
             continue;
         }
         if unit.desired != verb.desired() {
@@ -186,7 +216,9 @@ async fn advance(
         let goal = if verb == Verb::Load {
             Goal::Loaded
         } else {
-            Goal::Started { hash: unit.replaced }
+            Goal::Started {
+                hash: (unit.replaced || every).then_some(unit.hash),
+            }
         };
         match patience {
             _ if unit.global => say(format!("Triggered global unit {} {word}", unit.name)),
