@@ -10,7 +10,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use stand_in::Api;
+use serde_json::{Value, json};
+use stand_in::{Api, MACHINE};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     {
         return corten_cli::fleetctl::main(args);
     }
-    let tests: [(&str, fn(&Rig)); 4] = [
+    let tests: [(&str, fn(&Rig)); 5] = [
         ("containers become services", containers_become_services),
         (
             "containers that cannot be run are refused",
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             a_roll_goes_on_where_it_was_left,
         ),
         ("a roll that ends early says so", a_roll_that_ends_early_says_so),
+        ("the status of units as JSON", the_status_of_units_as_json),
     ];
     for (name, test) in tests {
         test(&Rig::new());
@@ -270,5 +272,50 @@ fn a_roll_that_ends_early_says_so(rig: &Rig) {
     assert!(
         err.contains("failed creating unit web@3.service: ") && !err.contains("Stopped there"),
         "{err}"
+    );
+}
+
+fn the_status_of_units_as_json(rig: &Rig) {
+    rig.file(
+        "good.service",
+        "[Unit]\nDescription=it runs\n[Service]\nExecStart=/bin/true\n",
+    );
+    rig.file("bad.service", "[Service]\nExecStart=/bin/false\n");
+    rig.run("start good.service", 0);
+    rig.run("start bad.service", 1);
+    // Nobody is visited for it, and no state is a failure.
+    let (out, err) = rig.run("status --output json good bad.service", 0);
+    assert_eq!(err, "");
+    let units: Value = serde_json::from_str(&out).expect("JSON");
+    let found = |pointer: &str| {
+        units
+            .pointer(pointer)
+            .cloned()
+            .unwrap_or_else(|| panic!("{pointer} in {out}"))
+    };
+    for (pointer, expected) in [
+        ("/0/unit", json!("good.service")),
+        ("/0/desc", json!("it runs")),
+        ("/0/dstate", json!("launched")),
+        ("/0/target", json!(MACHINE)),
+        ("/0/reason", Value::Null),
+        ("/0/machines/0/machine", json!(MACHINE)),
+        ("/0/machines/0/ip", json!("127.0.0.1")),
+        ("/0/machines/0/active", json!("active")),
+        ("/0/machines/0/hash", found("/0/hash")),
+        ("/1/unit", json!("bad.service")),
+        ("/1/machines/0/active", json!("failed")),
+    ] {
+        assert_eq!(found(pointer), expected, "{pointer}");
+    }
+    let (out, err) = rig.run("status --output json good none", 1);
+    assert_eq!(
+        (out.as_str(), err.as_str()),
+        ("", "Unit none.service does not exist.\n")
+    );
+    assert!(
+        rig.run("status --output yaml good", 2)
+            .1
+            .contains("possible values: text, json")
     );
 }

@@ -10,6 +10,7 @@ mod bring_up;
 mod fault;
 mod follow;
 mod forward;
+mod json;
 mod lists;
 mod local;
 mod look;
@@ -19,6 +20,7 @@ mod resolve;
 mod scheduling;
 mod settings;
 mod ssh;
+mod status;
 mod table;
 mod take_down;
 mod verify;
@@ -134,7 +136,7 @@ async fn run_command(
         "uncordon" => scheduling::uncordon(api, command).await,
         "drain" => scheduling::drain(api, command).await,
         "cat" => look::cat(api, command).await,
-        "status" => look::status(api, &machines, command).await,
+        "status" => status::run(api, &machines, command).await,
         "journal" => look::journal(api, &machines, command).await,
         "ssh" => look::ssh(api, &machines, command).await,
         other => Err(Failure {
