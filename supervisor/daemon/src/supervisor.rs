@@ -108,7 +108,7 @@ impl Supervisor {
         member::serve_on(&mut tasks, listeners.clients, &store.clients(), &stop);
         member::serve_on(&mut tasks, listeners.metrics, &store.figures().into(), &stop);
         member::serve_on(&mut tasks, listeners.peers, &peers.into(), &stop);
-        serve_fleet(&mut tasks, listeners.fleet, fleet::router(api).into(), &stop);
+        serve_fleet(&mut tasks, listeners.fleet, fleet::app(api), &stop);
         store.run(&mut tasks, &pulses, &stop);
         Ok(Supervisor {
             node,

@@ -4,6 +4,7 @@
 //! Refuses to do: anything. No clock, file, socket, environment variable or randomness is read here.
 
 pub mod cloud_config;
+pub mod container;
 pub mod fleet;
 pub mod glob;
 pub mod image_ref;
@@ -14,4 +15,5 @@ pub mod resources;
 pub mod unit_file;
 pub mod unit_name;
 pub mod unit_parse;
+pub mod words;
 pub mod x_fleet;

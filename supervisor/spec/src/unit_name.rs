@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::container;
 use crate::quote::{go_quote, go_quote_char};
 
 /// A valid unit name. Construct with [`UnitName::parse`].
@@ -135,13 +136,16 @@ impl UnitName {
     }
 
     /// The name a command line argument stands for: its last path component, with `.service` appended unless it ends
-    /// in a type. Not checked: hand it to [`UnitName::parse`].
+    /// in a type, or in the place of `.container` ([`crate::container`]). Not checked: hand it to [`UnitName::parse`].
     pub fn complete(argument: &str) -> String {
         let base = argument
             .trim_end_matches('/')
             .rsplit('/')
             .next()
             .unwrap_or(argument);
+        if let Some(service) = container::service_of(base) {
+            return service;
+        }
         let kept = base
             .rsplit_once('.')
             .and_then(|(_, suffix)| UnitKind::parse(suffix))
@@ -349,6 +353,9 @@ mod tests {
             ("foo.target", "foo.target"),
             ("data.swap", "data.swap"),
             ("run.scope", "run.scope.service"),
+            ("units/web.container", "web.service"),
+            ("web@1.container", "web@1.service"),
+            ("webcontainer", "webcontainer.service"),
         ];
         for (argument, want) in table {
             assert_eq!(UnitName::complete(argument), want);

@@ -63,6 +63,12 @@ impl UnitFileError {
 
 /// Parses the text of a unit file; see [`UnitFile::parse`].
 pub(crate) fn parse(text: &str) -> Result<UnitFile, UnitFileError> {
+    let options = parse_lines(text)?.into_iter().map(|(_, option)| option).collect();
+    Ok(UnitFile { options })
+}
+
+/// The same, each option with the line it begins on, counted from 1.
+pub(crate) fn parse_lines(text: &str) -> Result<Vec<(usize, UnitOption)>, UnitFileError> {
     let lines: Vec<&str> = text
         .split('\n')
         .map(|line| line.strip_suffix('\r').unwrap_or(line))
@@ -70,7 +76,7 @@ pub(crate) fn parse(text: &str) -> Result<UnitFile, UnitFileError> {
     if let Some(at) = lines.iter().position(|line| line.len() >= LINE_MAX) {
         return Err(UnitFileError::LineTooLong { line: at + 1 });
     }
-    let mut file = UnitFile::default();
+    let mut options = Vec::new();
     let mut section: Option<String> = None;
     let mut at = 0;
     while at < lines.len() {
@@ -84,13 +90,13 @@ pub(crate) fn parse(text: &str) -> Result<UnitFile, UnitFileError> {
             at += 1;
         } else if let Some(section) = &section {
             let (option, next) = option(section, &lines, at)?;
-            file.options.push(option);
+            options.push((at + 1, option));
             at = next;
         } else {
             at += 1;
         }
     }
-    Ok(file)
+    Ok(options)
 }
 
 /// The first line after a comment and its continuations.

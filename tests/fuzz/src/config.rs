@@ -1,10 +1,12 @@
-//! What people write: unit files and cloud-configs.
+//! What people write: unit files, `.container` files and cloud-configs.
 
 use corten_spec::cloud_config::plan::{Facts, plan, plan_script};
 use corten_spec::cloud_config::substitute::{Addresses, substitute};
 use corten_spec::cloud_config::{encoding, user_data};
+use corten_spec::container;
 use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
+use corten_spec::words;
 use corten_spec::x_fleet::{self, Requirements};
 
 /// A unit's name, a line end, and its file.
@@ -35,6 +37,35 @@ pub fn unit_file(data: &[u8]) {
     if let Ok(name) = UnitName::parse(name) {
         Requirements::of(&name, &file);
     }
+}
+
+/// `.container` files.
+pub fn container_seeds() -> Vec<Vec<u8>> {
+    let files = [
+        "[Unit]\nAfter=db.container\n[Container]\nImage=a/b:1\nExec=x 'y z' \\\n  %i $A\nEnvironment=\"A=b c\" D=\\x41\nVolume=v:/v:ro\n\
+         Memory=64m\nReadOnly=true\n[Service]\nRestart=always\n[X-Fleet]\nConflicts=\"a@*.container\" \"b.service\"\n",
+        "[Service]\nType=oneshot\n[Container]\nImage=%i\nContainerName=x-%i\nPodmanArgs=--pid host --privileged\nMount=type=tmpfs,dst=/t\n\
+         PidsLimit=0\nUser=a\nGroup=b\nReloadCmd=/x 'y'\n",
+    ];
+    files.iter().map(|file| file.as_bytes().to_vec()).collect()
+}
+
+/// A `.container` file is refused, or becomes a service that can be printed and read again and starts one container.
+pub fn container(data: &[u8]) {
+    let Ok(file) = container::translate("web@1.service", &String::from_utf8_lossy(data)) else {
+        return;
+    };
+    let printed = file.to_string();
+    let again =
+        UnitFile::parse(&printed).unwrap_or_else(|error| panic!("cannot be read again: {error}\n{printed}"));
+    assert_eq!(again.hash(), file.hash());
+    let commands: Vec<&str> = again.values("Service", "ExecStart").collect();
+    let words = words::split(&commands.join("").replace("\\\n", " "));
+    let started = words.is_ok_and(|words| {
+        words[..2] == ["/usr/bin/docker", "run"] && words[2].starts_with("--name=") && words[3] == "--rm"
+    });
+    assert!(commands.len() == 1 && started, "{printed}");
+    assert!(!again.sections().contains(&"Container"), "{printed}");
 }
 
 /// Cloud-configs and scripts.

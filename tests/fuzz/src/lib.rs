@@ -51,6 +51,11 @@ pub const TARGETS: &[Target] = &[
         check: config::unit_file,
     },
     Target {
+        name: "container",
+        seeds: config::container_seeds,
+        check: config::container,
+    },
+    Target {
         name: "cloud_config",
         seeds: config::cloud_seeds,
         check: config::cloud_config,

@@ -1,15 +1,12 @@
-//! `list-machines`, `list-units`, `list-unit-files`: what stands in each column.
-//!
-//! As JSON a list is one array with an object for each row, its keys the names of the fields. There a value is whole: ids
-//! and hashes are not cut short, what is not known is null, `global` is a boolean, `metadata` an object; `machine` and
-//! `target` are ids.
+//! `list-machines`, `list-units`, `list-unit-files`: what stands in each column of the table; in JSON it is [`json`]'s.
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::api::Api;
 use super::fault::{ApiFault, Failure};
+use super::json::{self, machine_value, state_value, unit_value};
 use super::table;
 use super::wire::{Machine, State, Unit};
 use crate::go;
@@ -120,9 +117,9 @@ impl View {
     /// Prints a row for each of `items`, in cells or in values.
     fn print<T>(&self, items: &[T], cell: impl Fn(&T, &str) -> String, value: impl Fn(&T, &str) -> Value) {
         if self.json {
-            let value_of = |item, field: &String| (field.clone(), value(item, field));
-            let row = |item| self.fields.iter().map(|field| value_of(item, field)).collect();
-            say(Value::Array(items.iter().map(|item| Value::Object(row(item))).collect()).to_string());
+            let fields: Vec<&str> = self.fields.iter().map(String::as_str).collect();
+            let row = |item| json::object(&fields, |field| value(item, field));
+            say(Value::Array(items.iter().map(row).collect()).to_string());
             return;
         }
         let legend = self
@@ -187,43 +184,6 @@ fn unit_field(unit: &Unit, field: &str, full: bool, machines: &[Machine]) -> Str
         _ if unit.is_global() => "global".to_owned(),
         _ => where_is(&unit.machine_id, full, machines),
     }
-}
-
-fn machine_value(machine: &Machine, field: &str) -> Value {
-    match field {
-        "machine" => json!(machine.id),
-        "ip" => or_null(&machine.ip),
-        _ => json!(machine.metadata),
-    }
-}
-
-fn state_value(state: &State, field: &str) -> Value {
-    or_null(match field {
-        "unit" => &state.name,
-        "load" => &state.load,
-        "active" => &state.active,
-        "sub" => &state.sub,
-        "hash" => &state.hash,
-        "reason" => &state.start_error,
-        _ => &state.machine_id,
-    })
-}
-
-fn unit_value(unit: &Unit, field: &str) -> Value {
-    match field {
-        "unit" => json!(unit.name),
-        "global" => json!(unit.is_global()),
-        "dstate" => or_null(&unit.desired_state),
-        "state" => or_null(&unit.current_state),
-        "hash" => json!(unit.file().hash()),
-        "desc" => or_null(unit.file().description()),
-        "reason" => or_null(&unit.unplaced_reason),
-        _ => or_null(&unit.machine_id),
-    }
-}
-
-fn or_null(text: &str) -> Value {
-    if text.is_empty() { Value::Null } else { json!(text) }
 }
 
 fn where_is(id: &str, full: bool, machines: &[Machine]) -> String {
@@ -332,42 +292,5 @@ mod tests {
         };
         assert_eq!(row(&unit), ["d e", "launched", "inactive", "-", "false", "-"]);
         assert_eq!(row(&global), ["-", "launched", "-", "global", "true", "-"]);
-    }
-    #[test]
-    fn values_are_whole_and_null_where_nothing_is_known() {
-        let values = |fields: &[&str], value: &dyn Fn(&str) -> Value| {
-            let pairs = fields.iter().map(|&field| (field.to_owned(), value(field)));
-            Value::Object(pairs.collect()).to_string()
-        };
-        assert_eq!(
-            values(&MACHINE_FIELDS, &|field| machine_value(&machine(), field)),
-            r#"{"ip":"10.0.0.1","machine":"0123456789abcdef0123456789abcdef","metadata":{"a":"1","b":"2"}}"#
-        );
-        let state = State {
-            name: "a.service".into(),
-            active: "active".into(),
-            machine_id: machine().id,
-            ..State::default()
-        };
-        assert_eq!(
-            values(&STATE_FIELDS, &|field| state_value(&state, field)),
-            r#"{"active":"active","hash":null,"load":null,"machine":"0123456789abcdef0123456789abcdef","reason":null,"sub":null,"unit":"a.service"}"#
-        );
-        let unit = Unit::of_file(
-            "a.service",
-            &UnitFile::parse("[X-Fleet]\nGlobal=true\n").unwrap(),
-            "launched",
-        );
-        assert_eq!(
-            values(&UNIT_FIELDS[..5], &|field| unit_value(&unit, field)),
-            format!(
-                r#"{{"desc":null,"dstate":"launched","global":true,"hash":"{}","reason":null}}"#,
-                unit.file().hash()
-            )
-        );
-        assert_eq!(
-            values(&UNIT_FIELDS[5..], &|field| unit_value(&unit, field)),
-            r#"{"state":null,"target":null,"tmachine":null,"unit":"a.service"}"#
-        );
     }
 }

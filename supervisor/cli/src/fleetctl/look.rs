@@ -1,4 +1,4 @@
-//! `cat`, `status`, `journal`, `ssh`: looking at one unit or machine.
+//! `cat`, `journal`, `ssh`: looking at one unit or machine.
 
 use clap::ArgMatches;
 use corten_spec::unit_name::UnitName;
@@ -8,7 +8,7 @@ use super::fault::{ApiFault, Failure};
 use super::remote::Machines;
 use super::wire::{Machine, Unit};
 use super::{arguments_of, go};
-use crate::terminal::{print, say, tell};
+use crate::terminal::print;
 
 /// Runs `cat`.
 pub(super) async fn cat(api: &mut Api, matches: &ArgMatches) -> Result<u8, Failure> {
@@ -23,49 +23,8 @@ pub(super) async fn cat(api: &mut Api, matches: &ArgMatches) -> Result<u8, Failu
     Ok(0)
 }
 
-/// Runs `status`: systemctl's own, where the unit is; ends at the first that is not well.
-pub(super) async fn status(
-    api: &mut Api,
-    machines: &Machines<'_>,
-    matches: &ArgMatches,
-) -> Result<u8, Failure> {
-    let mut places = Vec::new();
-    for name in arguments_of(matches).into_iter().map(UnitName::complete) {
-        let Some(unit) = get(api, &name).await? else {
-            return Err(Failure::new(format!("Unit {name} does not exist.")));
-        };
-        let states = api
-            .states_of(&name)
-            .await
-            .map_err(|fault| retrieving(&name, &fault))?;
-        let ids: Vec<String> = if unit.is_global() {
-            states.iter().map(|state| state.machine_id.clone()).collect()
-        } else {
-            vec![unit.machine_id.clone()]
-        };
-        for state in states.iter().filter(|state| !state.start_error.is_empty()) {
-            tell(format!("Unit {name} was not started: {}", state.start_error));
-        }
-        if ids.is_empty() || (!unit.is_global() && unit.current_state == "inactive") {
-            return Err(Failure::new(not_loaded(&unit)));
-        }
-        for id in ids {
-            places.push((name.clone(), api.machine(&id).await));
-        }
-    }
-    for (number, (name, machine)) in places.iter().enumerate() {
-        if number > 0 {
-            say("");
-        }
-        let code = machines.run(machine, &["systemctl", "--no-pager", "status", "-l", "--", name])?;
-        if code != 0 {
-            return Ok(code);
-        }
-    }
-    Ok(0)
-}
-
-fn not_loaded(unit: &Unit) -> String {
+/// Why a unit is on no machine, as far as anybody knows.
+pub(super) fn not_loaded(unit: &Unit) -> String {
     let name = &unit.name;
     let why = match (unit.desired_state.as_str(), unit.unplaced_reason.as_str()) {
         ("inactive" | "", _) => format!("Nobody has asked for it: fleetctl start {name}"),
@@ -202,10 +161,12 @@ async fn by_unit(api: &mut Api, argument: &str) -> Result<Option<Machine>, Strin
     Ok(Some(api.machine(&unit.machine_id).await))
 }
 
-async fn get(api: &mut Api, name: &str) -> Result<Option<Unit>, Failure> {
+/// A unit of the cluster.
+pub(super) async fn get(api: &mut Api, name: &str) -> Result<Option<Unit>, Failure> {
     api.unit(name).await.map_err(|fault| retrieving(name, &fault))
 }
 
-fn retrieving(name: &str, fault: &ApiFault) -> Failure {
+/// That the API did not say.
+pub(super) fn retrieving(name: &str, fault: &ApiFault) -> Failure {
     Failure::new(format!("Error retrieving unit {name}: {fault}"))
 }

@@ -10,7 +10,9 @@ mod bring_up;
 mod fault;
 mod follow;
 mod forward;
+mod json;
 mod lists;
+mod local;
 mod look;
 mod progress;
 mod remote;
@@ -18,8 +20,10 @@ mod resolve;
 mod scheduling;
 mod settings;
 mod ssh;
+mod status;
 mod table;
 mod take_down;
+mod verify;
 mod wait;
 mod wire;
 
@@ -85,10 +89,7 @@ fn run(matches: &ArgMatches) -> Result<u8, Failure> {
         }
         "man" => man(command),
         "fd-forward" => forward::run(command.get_one::<String>("socket").map_or("", String::as_str)),
-        "verify" => Err(Failure {
-            text: SIGNED.to_owned(),
-            code: 2,
-        }),
+        "verify" => verify::run(command),
         _ => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
@@ -135,7 +136,7 @@ async fn run_command(
         "uncordon" => scheduling::uncordon(api, command).await,
         "drain" => scheduling::drain(api, command).await,
         "cat" => look::cat(api, command).await,
-        "status" => look::status(api, &machines, command).await,
+        "status" => status::run(api, &machines, command).await,
         "journal" => look::journal(api, &machines, command).await,
         "ssh" => look::ssh(api, &machines, command).await,
         other => Err(Failure {

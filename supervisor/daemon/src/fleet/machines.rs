@@ -25,7 +25,7 @@ pub async fn list(api: &Api, query: &Query) -> Result<Response<Body>, Refusal> {
 /// PATCH /machines: all steps are checked before the first is taken. Machines nobody knows are accepted, as by fleet,
 /// and nothing happens for them.
 pub async fn patch(api: &Api, body: Body) -> Result<Response<Body>, Refusal> {
-    let body = super::read_body(body).await?;
+    let body = api.bounds.body(body).await?;
     let steps: Vec<PatchStep> = serde_json::from_slice(&body).map_err(Refusal::bad_request)?;
     let commands = steps.into_iter().map(command_of).collect::<Result<Vec<_>, _>>()?;
     for command in commands {

@@ -5,7 +5,10 @@
 //! the agent's reports the tenth.
 
 mod answer;
+mod bounds;
 mod discovery;
+#[cfg(test)]
+mod flood;
 #[cfg(test)]
 mod hostile;
 mod machines;
@@ -21,30 +24,34 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, Response, StatusCode};
-use bytes::Bytes;
 use corten_raft::{Node, ProposeError, ReadTx};
 use corten_store::fleet::{Answer, Command};
 use corten_store::keys::form;
 use corten_store::{Response as Outcome, StoreFault};
 
 use answer::Refusal;
+use bounds::{Bounds, Numbers};
 use paging::PageToken;
 use route::Route;
 
-/// The longest unit a client may send.
-const BODY_LIMIT: usize = 4 << 20;
+use crate::http::App;
 
 /// What the API needs to answer.
 #[derive(Clone)]
 pub struct Api {
     node: Node,
     token_limit: u16,
+    bounds: Bounds,
 }
 
 impl Api {
     /// The API of `node`, with `token_limit` entries per page.
     pub fn new(node: Node, token_limit: u16) -> Api {
-        Api { node, token_limit }
+        Api {
+            node,
+            token_limit,
+            bounds: Bounds::new(Numbers::default()),
+        }
     }
 
     /// A read that sees everything acknowledged before it.
@@ -110,27 +117,31 @@ impl Query {
     }
 }
 
-async fn read_body(body: Body) -> Result<Bytes, Refusal> {
-    axum::body::to_bytes(body, BODY_LIMIT)
-        .await
-        .map_err(|error| Refusal::bad_request(format!("unable to decode body: {error}")))
-}
-
-/// The API as a router.
-pub fn router(api: Api) -> Router {
-    Router::new().fallback(serve).with_state(api)
+/// The API as what a listener serves.
+pub fn app(api: Api) -> App {
+    let limits = api.bounds.limits();
+    App::from(Router::new().fallback(serve).with_state(api)).limited(limits)
 }
 
 async fn serve(State(api): State<Api>, request: Request<Body>) -> Response<Body> {
-    dispatch(&api, request)
+    let place = match api.bounds.request() {
+        Ok(place) => place,
+        Err(refusal) => return answer::refusal(&refusal),
+    };
+    let answer = dispatch(&api, request)
         .await
-        .unwrap_or_else(|refusal| answer::refusal(&refusal))
+        .unwrap_or_else(|refusal| answer::refusal(&refusal));
+    api.bounds.keep(answer, place).await
 }
 
 async fn dispatch(api: &Api, request: Request<Body>) -> Result<Response<Body>, Refusal> {
     let (head, body) = request.into_parts();
     let route = route::route(&head.method, head.uri.path())?;
     let query = Query::of(head.uri.query().unwrap_or(""))?;
+    let _turn = match route {
+        Route::ListUnits | Route::ListStates | Route::ListMachines => api.bounds.list().await,
+        _ => None,
+    };
     match route {
         Route::ListUnits => units::list(api, &query).await,
         Route::GetUnit(name) => units::get(api, &name).await,

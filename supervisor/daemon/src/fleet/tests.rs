@@ -81,6 +81,13 @@ async fn wrong_requests_are_told_so() {
         ),
         ("/units/a.foo", JSON, "{}", 400, r#"invalid unit type: "foo""#),
         (
+            "/units/web.container",
+            JSON,
+            r#"{"options":[{"section":"Container","name":"Image","value":"a"}]}"#,
+            400,
+            r#"invalid unit type: "container""#,
+        ),
+        (
             "/units/a.service",
             JSON,
             r#"{"options":[{"section":"X-Fleet","name":"MachineID","value":"m"},{"section":"X-Fleet","name":"Conflicts","value":"c"}]}"#,

@@ -50,7 +50,7 @@ pub async fn destroy(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
 /// PUT /units/{name}
 pub async fn put(api: &Api, item: &str, headers: &HeaderMap, body: Body) -> Result<Response<Body>, Refusal> {
     is_json(headers)?;
-    let body = super::read_body(body).await?;
+    let body = api.bounds.body(body).await?;
     let mut sent: WireUnit = serde_json::from_slice(&body)
         .map_err(|error| Refusal::bad_request(format!("unable to decode body: {error}")))?;
     if sent.name.is_empty() {

@@ -2,9 +2,10 @@
 
 mod authority;
 mod listen;
+mod patient;
 mod serve;
 mod socket;
 
 pub use listen::{FleetListener, ListenError, bind_tcp, bind_unix, passed_by_systemd};
-pub use serve::{Answering, App, First, serve};
+pub use serve::{Answering, App, First, Limits, serve};
 pub use socket::Socket;

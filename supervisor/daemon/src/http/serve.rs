@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use super::authority::Mended;
+use super::patient::Patient;
 use crate::stop::Stop;
 
 /// A client that has not sent its request's head by then is let go; idle connections count, too.
@@ -45,29 +46,64 @@ pub trait First: Send + Sync {
     fn answer(self: Arc<Self>, request: Request<Body>) -> Answering;
 }
 
+/// What a listener keeps its clients to.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at once; further ones wait in the kernel.
+    pub connections: usize,
+    /// A client that takes nothing of what is written to it for so long is let go; None waits for ever.
+    pub stall: Option<Duration>,
+    /// Whether HTTP/2 is not understood.
+    pub http1_only: bool,
+}
+
+impl Limits {
+    /// None of them.
+    const NONE: Limits = Limits {
+        connections: usize::MAX,
+        stall: None,
+        http1_only: false,
+    };
+}
+
 /// What a listener serves: routes, and perhaps somebody ahead of them. Clones are handles to the same.
 #[derive(Clone)]
 pub struct App {
     routes: Router,
     first: Option<Arc<dyn First>>,
+    limits: Limits,
 }
 
 impl From<Router> for App {
     fn from(routes: Router) -> App {
-        App { routes, first: None }
+        App {
+            routes,
+            first: None,
+            limits: Limits::NONE,
+        }
     }
 }
 
 impl App {
     /// Routes that can answer everything, with `first` ahead of them.
     pub fn new(routes: Router, first: Arc<dyn First>) -> App {
-        let first = Some(first);
-        App { routes, first }
+        App {
+            first: Some(first),
+            ..routes.into()
+        }
+    }
+
+    /// The same for clients that keep to `limits`.
+    pub fn limited(self, limits: Limits) -> App {
+        App { limits, ..self }
     }
 
     /// The same routes within a layer, and nobody ahead of that.
     pub fn within(self, layer: impl FnOnce(Router) -> Router) -> App {
-        layer(self.routes).into()
+        App {
+            limits: self.limits,
+            ..layer(self.routes).into()
+        }
     }
 }
 
@@ -92,7 +128,7 @@ where
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            (stream, _) = listener.accept() => {
+            (stream, _) = listener.accept(), if connections.len() < app.limits.connections => {
                 connections.spawn(connection(stream, app.clone(), stop.clone()));
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -111,7 +147,7 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     // The builder below has no deadline for the very first byte, which it needs to tell the versions apart.
-    let mut stream = BufReader::with_capacity(PREFACE, stream);
+    let mut stream = BufReader::with_capacity(PREFACE, Patient::new(stream, app.limits.stall));
     tokio::select! {
         first = tokio::time::timeout(HEAD_TIMEOUT, stream.fill_buf()) => match first {
             Ok(Ok(bytes)) if !bytes.is_empty() => {}
@@ -131,6 +167,9 @@ where
         .max_concurrent_streams(CALLS)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
+    if app.limits.http1_only {
+        builder = builder.http1_only();
+    }
     let serving = builder.serve_connection(TokioIo::new(Mended::new(stream)), app);
     tokio::pin!(serving);
     let ended = tokio::select! {

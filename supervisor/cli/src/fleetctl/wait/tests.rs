@@ -1,0 +1,196 @@
+//! When what is waited for is done.
+
+use super::*;
+
+fn unit(desired: &str, current: &str, machine: &str) -> Unit {
+    Unit {
+        name: "a.service".into(),
+        desired_state: desired.into(),
+        current_state: current.into(),
+        machine_id: machine.into(),
+        ..Unit::default()
+    }
+}
+
+fn state(active: &str, sub: &str) -> State {
+    State {
+        name: "a.service".into(),
+        hash: "new".into(),
+        machine_id: "m".into(),
+        load: "loaded".into(),
+        active: active.into(),
+        sub: sub.into(),
+        ..State::default()
+    }
+}
+
+fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Reached => "reached",
+        Verdict::Launched(_) => "launched",
+        Verdict::Unplaced(_) => "unplaced",
+        Verdict::Pending(_) => "pending",
+        Verdict::Failed(_) => "failed",
+    }
+}
+
+#[test]
+fn starts_are_done_when_systemd_says_so() {
+    let launched = unit("launched", "launched", "m");
+    let (soon, later) = (Duration::from_millis(100), Duration::from_secs(2));
+    let table = [
+        ("active", "running", soon, "reached"),
+        ("activating", "start-pre", later, "launched"),
+        ("activating", "auto-restart", soon, "launched"),
+        ("activating", "auto-restart", later, "failed"),
+        ("failed", "failed", soon, "launched"),
+        ("failed", "failed", later, "failed"),
+        ("inactive", "dead", soon, "launched"),
+        ("inactive", "dead", later, "reached"),
+        ("deactivating", "stop", later, "launched"),
+    ];
+    let goal = Goal::Started { hash: None };
+    for (active, sub, since, expected) in table {
+        let verdict = judge(&goal, Some(&launched), &[state(active, sub)], since);
+        assert_eq!(word(&verdict), expected, "{active} {sub} {since:?}");
+    }
+    assert_eq!(word(&judge(&goal, Some(&launched), &[], later)), "launched");
+    let elsewhere = State {
+        machine_id: "other".into(),
+        ..state("active", "running")
+    };
+    assert_eq!(
+        word(&judge(&goal, Some(&launched), &[elsewhere], later)),
+        "launched"
+    );
+    let broken = State {
+        load: "bad-setting".into(),
+        ..state("inactive", "dead")
+    };
+    assert_eq!(word(&judge(&goal, Some(&launched), &[broken], later)), "failed");
+    let refused = State {
+        start_error: "systemd refused to start a.service: Unit b.service not found.".into(),
+        ..state("inactive", "dead")
+    };
+    let verdict = judge(&goal, Some(&launched), &[refused], soon);
+    assert!(
+        matches!(&verdict, Verdict::Failed(why) if why.contains("b.service not found")),
+        "{verdict:?}"
+    );
+    let replaced = Goal::Started {
+        hash: Some("newer".into()),
+    };
+    assert_eq!(
+        word(&judge(
+            &replaced,
+            Some(&launched),
+            &[state("active", "running")],
+            later
+        )),
+        "pending"
+    );
+}
+
+#[test]
+fn what_is_not_placed_says_why() {
+    let mut waiting = unit("launched", "inactive", "");
+    let goal = Goal::Started { hash: None };
+    assert_eq!(
+        judge(&goal, Some(&waiting), &[], Duration::ZERO),
+        Verdict::Unplaced(String::new())
+    );
+    waiting.unplaced_reason = "3 machines: 3 conflict".into();
+    assert_eq!(
+        judge(&goal, Some(&waiting), &[], Duration::ZERO),
+        Verdict::Unplaced("3 machines: 3 conflict".into())
+    );
+}
+
+#[test]
+fn stops_and_loads_and_the_rest() {
+    let ran = Goal::Stopped { ran: true };
+    let idle = Goal::Stopped { ran: false };
+    let table: [(&Goal, Option<Unit>, Option<State>, &str); 16] = [
+        (
+            &ran,
+            Some(unit("loaded", "launched", "m")),
+            Some(state("active", "running")),
+            "pending",
+        ),
+        (
+            &ran,
+            Some(unit("loaded", "launched", "m")),
+            Some(state("deactivating", "stop")),
+            "pending",
+        ),
+        (
+            &ran,
+            Some(unit("loaded", "launched", "m")),
+            Some(state("inactive", "dead")),
+            "reached",
+        ),
+        (
+            &idle,
+            Some(unit("loaded", "launched", "m")),
+            Some(state("failed", "failed")),
+            "pending",
+        ),
+        (
+            &idle,
+            Some(unit("loaded", "loaded", "m")),
+            Some(state("failed", "failed")),
+            "reached",
+        ),
+        (
+            &ran,
+            Some(unit("loaded", "loaded", "m")),
+            Some(state("active", "running")),
+            "pending",
+        ),
+        (&ran, Some(unit("loaded", "inactive", "")), None, "reached"),
+        (
+            &Goal::Loaded,
+            Some(unit("loaded", "loaded", "m")),
+            None,
+            "reached",
+        ),
+        (
+            &Goal::Loaded,
+            Some(unit("loaded", "inactive", "m")),
+            None,
+            "pending",
+        ),
+        (
+            &Goal::Loaded,
+            Some(unit("launched", "launched", "m")),
+            None,
+            "failed",
+        ),
+        (&Goal::Loaded, None, None, "failed"),
+        (
+            &Goal::Unloaded,
+            Some(unit("inactive", "launched", "m")),
+            None,
+            "pending",
+        ),
+        (
+            &Goal::Unloaded,
+            Some(unit("inactive", "inactive", "")),
+            Some(state("deactivating", "stop")),
+            "pending",
+        ),
+        (
+            &Goal::Unloaded,
+            Some(unit("inactive", "inactive", "")),
+            None,
+            "reached",
+        ),
+        (&Goal::Gone, None, Some(state("active", "running")), "pending"),
+        (&Goal::Gone, None, None, "reached"),
+    ];
+    for (goal, unit, state, expected) in table {
+        let states: Vec<State> = state.into_iter().collect();
+        let verdict = judge(goal, unit.as_ref(), &states, Duration::ZERO);
+        assert_eq!(word(&verdict), expected, "{goal:?} {unit:?} {states:?}");
+    }
+}
