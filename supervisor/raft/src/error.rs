@@ -20,7 +20,8 @@ pub enum StartError {
     /// The data directory belongs to a node of another cluster or to another member.
     #[error(
         "{path}: the data directory belongs to member {found_member:x} of cluster {found_cluster:x}, but the \
-         configuration says member {member:x} of cluster {cluster:x}: use another data directory"
+         configuration says member {member:x} of cluster {cluster:x}: its peer URLs or its token are others than when the \
+         directory was made. Give it those again, or, if it is to be another member, another directory"
     )]
     OtherCluster {
         /// The file that says so.
@@ -34,6 +35,12 @@ pub enum StartError {
         /// The configured cluster.
         cluster: u64,
     },
+    /// The data directory is an etcd's.
+    #[error(
+        "{0}: this is the data directory of an etcd, whose files are not understood here: start with another directory, and \
+         copy the keys while the etcd runs (etcdctl make-mirror copies those of v3)"
+    )]
+    OfEtcd(PathBuf),
     /// Another process uses the data directory.
     #[error("{0}: the data directory is in use by another process")]
     InUse(PathBuf),

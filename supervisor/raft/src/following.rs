@@ -41,9 +41,15 @@ pub(crate) async fn watch(inner: Arc<Inner>) {
             ago < ELECTIONS * election
         };
         let has_leader = known.is_some() && (!leads || followed());
-        node.inner
+        let changed = node
+            .inner
             .has_leader
             .send_if_modified(|before| std::mem::replace(before, has_leader) != has_leader);
+        if changed && leads && !has_leader {
+            tracing::warn!(
+                "no majority follows this leader any more: until one does, nothing can be written"
+            );
+        }
         tokio::select! {
             changed = leader.changed() => {
                 if changed.is_err() {

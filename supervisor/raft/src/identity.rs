@@ -27,6 +27,9 @@ pub struct Established {
 /// The line of a member that joined a running cluster.
 const JOINED: &str = "joined";
 
+/// What an etcd has in its data directory, and we have not.
+const OF_ETCD: &str = "member";
+
 /// Member and cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
@@ -126,7 +129,8 @@ pub(crate) fn establish(
             source: std::io::Error::new(std::io::ErrorKind::InvalidData, "not an identity file"),
         })?;
         let joined = text.lines().nth(2) == Some(JOINED);
-        let says = configured.filter(|configured| *configured != found && !joined);
+        // The list of first members may have grown since; who this one is has not changed by that.
+        let says = configured.filter(|configured| configured.member != found.member && !joined);
         if let Some(configured) = says {
             return Err(StartError::OtherCluster {
                 path,
@@ -141,6 +145,9 @@ pub(crate) fn establish(
             new: false,
             joined,
         });
+    }
+    if disk.exists(&config.data_dir.join(OF_ETCD)) {
+        return Err(StartError::OfEtcd(config.data_dir.clone()));
     }
     let identity = configured.ok_or_else(|| StartError::NotInCluster {
         name: config.name.clone(),
@@ -271,6 +278,8 @@ mod tests {
         config
             .initial_cluster
             .push(("b".to_owned(), "http://127.0.0.1:2".to_owned()));
+        assert_eq!(known(&config), (identity, false), "it has grown since");
+        config.initial_cluster[0].1 = "http://127.0.0.1:3".to_owned();
         assert!(matches!(
             establish(&RealDisk, &config, None),
             Err(StartError::OtherCluster { .. })
@@ -281,5 +290,16 @@ mod tests {
         assert!(matches!(lock(dir.path()), Err(StartError::InUse(_))));
         drop(held);
         lock(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn an_etcds_data_directory_is_refused_and_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("member/wal")).unwrap();
+        let mut config = Config::new("a", dir.path());
+        config.initial_cluster = vec![("a".to_owned(), "http://127.0.0.1:1".to_owned())];
+        let refused = establish(&RealDisk, &config, None);
+        assert!(matches!(refused, Err(StartError::OfEtcd(_))));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

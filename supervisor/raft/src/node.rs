@@ -175,10 +175,11 @@ impl Node {
         let applied_index = *self.inner.applied.borrow();
         let committed = *self.inner.log.committed().borrow();
         let unheard = metrics.millis_since_quorum_ack.map(Duration::from_millis);
+        let leader = self.inner.leader.borrow().as_ref().map(|leader| leader.id);
         Status {
             member_id: self.inner.identity.member,
             cluster_id: self.inner.identity.cluster,
-            leader_id: self.inner.leader.borrow().as_ref().map_or(0, |leader| leader.id),
+            leader_id: leader.filter(|_| *self.inner.has_leader.borrow()).unwrap_or(0),
             term: metrics.current_term,
             raft_index: metrics.last_log_index.unwrap_or(0),
             applied_index,

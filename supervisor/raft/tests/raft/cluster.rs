@@ -415,11 +415,7 @@ async fn a_leader_that_is_cut_off_is_none() {
     until("all have a leader", || (0..3).all(has_leader)).await;
     cluster.cut_off(old);
     until("the one that is cut off has none", || !has_leader(old)).await;
-    assert_eq!(
-        cluster.node(old).status().leader_id,
-        cluster.id(old),
-        "though Raft says so"
-    );
+    assert_eq!(cluster.node(old).status().leader_id, 0, "though Raft says so");
     let others = [(old + 1) % 3, (old + 2) % 3];
     until("the others have another one", || {
         let led = |at: usize| has_leader(at) && cluster.node(at).status().leader_id != cluster.id(old);

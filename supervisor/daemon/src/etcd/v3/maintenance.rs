@@ -75,8 +75,7 @@ impl Maintenance for V3 {
         let learns = |member: &corten_raft::Member| member.id == status.member_id && member.learner;
         let learns = self.node.members().iter().any(learns);
         let mut errors = Vec::new();
-        let has_leader = *self.node.has_leader().borrow();
-        if !has_leader {
+        if status.leader_id == 0 {
             errors.push("etcdserver: no leader".to_owned());
         }
         for Alarm { member, kind } in self.alarms()? {
@@ -90,7 +89,7 @@ impl Maintenance for V3 {
             header: self.header_now()?,
             version: ETCD_VERSION.to_owned(),
             db_size: signed(size.on_disk),
-            leader: if has_leader { status.leader_id } else { 0 },
+            leader: status.leader_id,
             raft_index: status.raft_index,
             raft_term: status.term,
             raft_applied_index: status.applied_index,
