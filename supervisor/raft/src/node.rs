@@ -235,6 +235,31 @@ impl Node {
         inner.snapshots.export(&inner.state).map_err(|e| e.to_string())
     }
 
+    /// Whether this node knows its cluster: from its own data, or since the cluster was formed.
+    pub fn is_formed(&self) -> bool {
+        // Of a node that has come back without a majority, only its data says so.
+        *self.inner.formed.borrow()
+            || self
+                .read(|tx| Ok(meta::read(tx)?.version.is_some()))
+                .unwrap_or(false)
+    }
+
+    /// Waits until this node knows its cluster, as long as a request may take.
+    ///
+    /// # Errors
+    /// [`ProposeError::NoLeader`] when it does not in time.
+    pub async fn once_formed(&self) -> Result<(), ProposeError> {
+        if self.is_formed() {
+            return Ok(());
+        }
+        let mut formed = self.formed();
+        let waited = tokio::time::timeout(self.inner.request_timeout(), formed.wait_for(|formed| *formed));
+        match waited.await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(ProposeError::NoLeader),
+        }
+    }
+
     /// Whether the cluster is formed: it has had a leader and decided its version, and this node knows. Never false again.
     pub fn formed(&self) -> watch::Receiver<bool> {
         self.inner.formed.subscribe()

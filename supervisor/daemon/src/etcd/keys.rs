@@ -194,7 +194,7 @@ fn endless(subscription: Subscription, first: u64) -> Body {
 }
 
 /// No quorum, no leader, no time: etcd's 300 with its words.
-fn not_done(error: &ProposeError) -> keys::Error {
+pub(super) fn not_done(error: &ProposeError) -> keys::Error {
     let cause = match error {
         ProposeError::NoLeader | ProposeError::Timeout => "etcdserver: request timed out".to_owned(),
         ProposeError::Lost(_) => {

@@ -5,6 +5,7 @@
 
 mod answer;
 mod auth;
+mod formed;
 pub mod hub;
 mod keys;
 mod members;
@@ -22,6 +23,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Method, Request, Response};
+use axum::middleware;
 use corten_raft::Node;
 use corten_store::keys::stats::ServingStats;
 use hyper::body::Incoming;
@@ -133,6 +135,7 @@ pub fn app(face: &Face, v3: &V3) -> Result<App, DescriptorError> {
     let gateway = v3::gateway::Gateway::new(services.clone(), v3.message_bytes())?;
     let rest = Router::new().fallback(serve).with_state(Arc::clone(&face));
     let routes = rest.merge(services).merge(v3::gateway::router(gateway));
+    let routes = routes.layer(middleware::from_fn_with_state(Arc::clone(&face), formed::wait));
     Ok(App::new(routes, face))
 }
 
@@ -157,7 +160,7 @@ fn is_for_a_key<B>(request: &Request<B>) -> bool {
 
 impl First for Face {
     fn takes(&self, request: &Request<Incoming>) -> bool {
-        is_for_a_key(request)
+        is_for_a_key(request) && self.node.is_formed()
     }
 
     fn answer(self: Arc<Self>, request: Request<Body>) -> Answering {

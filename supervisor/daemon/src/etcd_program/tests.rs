@@ -403,3 +403,34 @@ async fn a_proxy_passes_on_what_it_may() {
     assert_eq!(status, 503, "{body}");
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_does_not_know_its_cluster_does_not_say_that_a_key_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut seats = Vec::new();
+    for name in ["a", "b", "c"] {
+        seats.push(Seat::new(folder.path(), name, "http", &[]).await);
+    }
+    introduce(&mut seats);
+    let mut seats = seats.into_iter();
+    let (first, second) = (seats.next().unwrap(), seats.next().unwrap());
+    let client = first.client();
+    let alone = first.start().await.unwrap();
+    for path in ["/v2/keys/k", "/v2/members"] {
+        let (status, body) = get(None, &format!("{client}{path}")).await.unwrap();
+        assert_eq!(status, 500, "{path}: {body}");
+        assert!(body.contains("\"errorCode\":300"), "{path}: {body}");
+    }
+    let (health, _) = get(None, &format!("{client}/health")).await.unwrap();
+    assert_eq!(health, 503, "it is asked at any time");
+
+    let other = second.start().await.unwrap();
+    formed(&alone).await;
+    let (status, body) = get(None, &format!("{client}/v2/keys/k")).await.unwrap();
+    assert_eq!(status, 404, "{body}");
+    // It knows its cluster from its data also while nobody else is there.
+    put(None, &client, "k", "v").await;
+    other.stop().await;
+    has(None, &client, "k", "v").await;
+    alone.stop().await;
+}

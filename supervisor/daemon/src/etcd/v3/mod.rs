@@ -296,10 +296,15 @@ where
     router.route_service(&format!("/{}/{{*rpc}}", S::NAME), service)
 }
 
+/// Whether it is a call of gRPC's.
+pub fn is_grpc<B>(request: &Request<B>) -> bool {
+    let kind = request.headers().get("content-type");
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
 /// What a gRPC client gets for a service that is not there; `None` if the request is none of gRPC's.
 pub fn unknown_service(request: &Request<Body>) -> Option<Response<Body>> {
-    let kind = request.headers().get("content-type")?;
-    if !kind.as_bytes().starts_with(b"application/grpc") {
+    if !is_grpc(request) {
         return None;
     }
     let service = request.uri().path().split('/').nth(1).unwrap_or_default();
