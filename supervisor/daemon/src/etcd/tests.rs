@@ -157,10 +157,27 @@ async fn the_other_resources() {
             .await
             .line()
     };
-    assert_eq!(
-        post("{\"peerURLs\":[\"bad\"]}").await,
-        "400 {\"message\":\"URL scheme must be http, https, unix, or unixs: bad\"}"
-    );
+    for (url, refusal) in [
+        ("bad", "URL scheme must be http, https, unix, or unixs: bad"),
+        (
+            "http://",
+            "URL address does not have the form \\\"host:port\\\": http://",
+        ),
+        (
+            "http://a:1,http://b:1",
+            "URL address does not have the form \\\"host:port\\\": http://a:1,http://b:1",
+        ),
+        ("http://a:1/b", "URL must not contain a path: http://a:1/b"),
+        (
+            "unix://a:1",
+            "unix sockets are not served, URL scheme must be http or https: unix://a:1",
+        ),
+    ] {
+        assert_eq!(
+            post(&format!("{{\"peerURLs\":[\"{url}\"]}}")).await,
+            format!("400 {{\"message\":\"{refusal}\"}}")
+        );
+    }
     let added = post("{\"peerURLs\":[\"http://10.0.0.1:2380\"]}").await;
     assert!(added.starts_with("201 {\"id\":\""), "{added}");
     // One more URL makes another id, whatever the time.
