@@ -24,9 +24,6 @@ use tonic::{Request, Response, Status};
 use super::{V3, error, token, unexpected};
 use crate::etcd::now_ms;
 
-/// What a password's hash costs to make and to check; etcd's default.
-const BCRYPT_COST: u32 = 10;
-
 #[tonic::async_trait]
 impl Auth for V3 {
     async fn auth_enable(
@@ -73,9 +70,8 @@ impl Auth for V3 {
             let user = auth::user(tx, &name)?.ok_or(Error::AuthFailed);
             Ok(user.map(|user| (user, standing.since)))
         })?;
-        let hash = user.password_hash.clone();
-        let checked = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash));
-        if !matches!(checked.await, Ok(Ok(true))) {
+        let is_right = self.passwords.is_right(&user.name, &user.password_hash, password);
+        if !is_right.await {
             return Err(error::refused(Error::AuthFailed));
         }
         by.caller().await?;
@@ -94,7 +90,7 @@ impl Auth for V3 {
         let password_hash = if no_password {
             String::new()
         } else {
-            hashed(request.password).await?
+            self.hashed_for(&metadata, request.password).await?
         };
         let change = Change::UserAdd {
             name: request.name,
@@ -156,7 +152,7 @@ impl Auth for V3 {
         let (metadata, _, request) = request.into_parts();
         let change = Change::UserChangePassword {
             name: request.name,
-            password_hash: hashed(request.password).await?,
+            password_hash: self.hashed_for(&metadata, request.password).await?,
         };
         let header = self.change(&metadata, change).await?;
         Ok(Response::new(AuthUserChangePasswordResponse { header }))
@@ -279,6 +275,13 @@ impl V3 {
         self.header_now()
     }
 
+    /// bcrypt of a new password, for who may set it: it takes a good while on purpose.
+    async fn hashed_for(&self, metadata: &MetadataMap, password: String) -> Result<String, Status> {
+        self.on_behalf_of(metadata).admin().await?;
+        let hashed = self.passwords.hash(password).await;
+        hashed.map_err(|error| Status::internal(error.to_string()))
+    }
+
     /// Reads users or roles on behalf of who sent this metadata.
     async fn look_at<T>(
         &self,
@@ -287,16 +290,6 @@ impl V3 {
     ) -> Result<T, Status> {
         self.linearize().await?;
         self.on_behalf_of(metadata).look_up_by(f)
-    }
-}
-
-/// bcrypt takes a good while on purpose.
-async fn hashed(password: String) -> Result<String, Status> {
-    let hashing = tokio::task::spawn_blocking(move || bcrypt::hash(password, BCRYPT_COST));
-    match hashing.await {
-        Ok(Ok(hash)) => Ok(hash),
-        Ok(Err(error)) => Err(Status::invalid_argument(error.to_string())),
-        Err(error) => Err(Status::internal(error.to_string())),
     }
 }
 

@@ -44,11 +44,12 @@ use pb::lease_server::LeaseServer;
 use pb::maintenance_server::MaintenanceServer;
 use pb::watch_server::WatchServer;
 use tonic::codegen::Service;
+use tokio::sync::Semaphore;
 use tonic::server::NamedService;
 use tonic::service::Interceptor;
 use tonic::{Code, Status, metadata::MetadataMap};
 
-use super::now_ms;
+use super::{Passwords, now_ms};
 use crate::settings::Limits;
 use quota::Quota;
 use token::Tokens;
@@ -75,6 +76,12 @@ pub struct Shared {
     tokens: Tokens,
     limits: Limits,
 }
+    /// Those of v2, too: bcrypt has one bound for both.
+    passwords: Arc<Passwords>,
+    /// Held while a snapshot is made and sent: each takes as much room on the disk as the state.
+    exporting: Arc<Semaphore>,
+    /// Held while all keys are read for their hash.
+    hashing: Arc<Semaphore>,
 
 impl Deref for V3 {
     type Target = Shared;
@@ -85,8 +92,9 @@ impl Deref for V3 {
 }
 
 impl V3 {
-    /// The services of `node`, within `limits`; their watchers are fed through `hub`, their leases kept by `lessor`.
-    pub fn new(node: Node, hub: Hub, lessor: Lessor, limits: Limits) -> V3 {
+    /// The services of `node`, within `limits`; their watchers are fed through `hub`, their leases kept by `lessor`,
+    /// passwords checked by `passwords`.
+    pub fn new(node: Node, hub: Hub, lessor: Lessor, limits: Limits, passwords: Arc<Passwords>) -> V3 {
         V3 {
             shared: Arc::new(Shared {
                 node,
@@ -96,6 +104,9 @@ impl V3 {
                 tokens: Tokens::new(limits.auth_token_ttl_s),
                 limits,
             }),
+                passwords,
+                exporting: Arc::new(Semaphore::new(1)),
+                hashing: Arc::new(Semaphore::new(1)),
             token: None,
         }
     }

@@ -44,7 +44,7 @@ fn denied() -> (Code, String) {
 }
 
 /// The users root and ann, who may read and write what is between `a` and `b`; auth is still off.
-async fn users(channel: &Channel) -> AuthClient<Channel> {
+pub async fn users(channel: &Channel) -> AuthClient<Channel> {
     let mut auth = AuthClient::new(channel.clone());
     for name in ["root", "ann"] {
         let user = AuthUserAddRequest {
