@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use corten_store::Command;
+use corten_store::alarm::{self, Alarm};
+
 use crate::testing::{self, ask, chunk, form, head, send, within};
 
 const TTL: Duration = Duration::from_secs(30);
@@ -108,6 +111,26 @@ async fn watches_wait_stream_and_look_back() {
     );
     machines[0].stop().await;
     assert_eq!(chunk(&mut stream).await, "", "a stop ends the watch in order");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_healthy_under_an_alarm() {
+    let mut machines = testing::cluster(1, TTL).await;
+    let to = machines[0].clients;
+    let node = machines[0].supervisor.as_ref().unwrap().node.clone();
+    let health = async || form(to, "GET", "/health", "").await;
+    for kind in [alarm::Kind::NoSpace, alarm::Kind::Corrupt] {
+        let raised = Alarm { member: 1, kind };
+        let raise = Command::Alarm(alarm::Change::Activate(raised));
+        node.propose(raise).await.unwrap();
+        let answer = health().await;
+        assert_eq!(answer.line(), "503 {\"health\":\"false\"}\n");
+        assert_eq!(answer.header("X-Content-Type-Options"), Some("nosniff"));
+        let clear = Command::Alarm(alarm::Change::Deactivate(raised));
+        node.propose(clear).await.unwrap();
+        assert_eq!(health().await.line(), "200 {\"health\":\"true\"}");
+    }
+    machines[0].stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,9 +15,9 @@ use corten_etcd_api::etcdserverpb::{
     DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse,
     MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
 };
-use corten_raft::MoveLeaderError;
+use corten_raft::{MoveLeaderError, Node};
 use corten_store::alarm::{self, Alarm};
-use corten_store::{Command, Response as Outcome, kv};
+use corten_store::{Command, Response as Outcome, StoreFault, kv};
 use futures_util::{Stream, stream};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -190,17 +190,8 @@ impl V3 {
         self.on_behalf_of(metadata).admin().await.map_err(refused)
     }
 
-    /// Those somebody raised, and this member's full disk.
     fn alarms(&self) -> Result<Vec<Alarm>, Status> {
-        let mut alarms = self.read(|tx| alarm::alarms(tx))?;
-        let full = Alarm {
-            member: self.node.member_id(),
-            kind: alarm::Kind::NoSpace,
-        };
-        if self.node.status().no_space && !alarms.contains(&full) {
-            alarms.push(full);
-        }
-        Ok(alarms)
+        alarms(&self.node).map_err(|fault| error::reading(&fault))
     }
 
     /// Reads all there is at a revision, beside the threads that answer others, and one such reading after the other.
@@ -222,6 +213,19 @@ impl V3 {
             _ => Err(unexpected()),
         }
     }
+}
+
+/// Those somebody raised, and this member's full disk.
+pub fn alarms(node: &Node) -> Result<Vec<Alarm>, StoreFault> {
+    let mut alarms = node.read(|tx| alarm::alarms(tx))?;
+    let full = Alarm {
+        member: node.member_id(),
+        kind: alarm::Kind::NoSpace,
+    };
+    if node.status().no_space && !alarms.contains(&full) {
+        alarms.push(full);
+    }
+    Ok(alarms)
 }
 
 /// The only place there is, once it is free.

@@ -37,6 +37,7 @@ use corten_raft::{Node, ReadTx};
 use corten_store::auth::{self as auth_store, Caller};
 use corten_store::kv::{Answer, Command};
 use corten_store::{Command as Proposal, Response as Outcome, StoreFault, alarm, kv as store};
+pub(super) use maintenance::alarms;
 use pb::auth_server::AuthServer;
 use pb::cluster_server::ClusterServer;
 use pb::kv_server::KvServer;
