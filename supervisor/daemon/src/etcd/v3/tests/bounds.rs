@@ -1,12 +1,13 @@
-//! What one client may cost the others.
+//! What one client may cost the others, and what a member that lags may say.
 
 use corten_etcd_api::etcdserverpb::auth_server::Auth;
 use corten_etcd_api::etcdserverpb::kv_client::KvClient;
+use corten_etcd_api::etcdserverpb::lease_client::LeaseClient;
 use corten_etcd_api::etcdserverpb::maintenance_client::MaintenanceClient;
 use corten_etcd_api::etcdserverpb::maintenance_server::Maintenance;
 use corten_etcd_api::etcdserverpb::{
     AuthEnableRequest, AuthUserAddRequest, AuthUserChangePasswordRequest, AuthenticateRequest, HashKvRequest,
-    HashRequest, SnapshotRequest,
+    HashRequest, LeaseGrantRequest, LeaseRevokeRequest, SnapshotRequest,
 };
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
@@ -15,7 +16,7 @@ use tonic::transport::Channel;
 
 use super::users::users;
 use super::{TTL, connect, put, services};
-use crate::testing::{self, within};
+use crate::testing::{self, Relay, within};
 
 /// Writes `count` values of 200 kB.
 async fn fill(channel: &Channel, count: u32) {
@@ -124,4 +125,32 @@ async fn one_copy_of_the_state_is_made_at_a_time() {
     }
     assert_eq!(readers.join_all().await.into_iter().max(), Some(1));
     machines[0].stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lags_locks_nothing_for_a_lease_that_has_ended() {
+    let relay = Relay::new().await;
+    let mut machines = testing::cluster_with(3, TTL, |etcd| relay.stands_before("n2", etcd)).await;
+    let node = |at: usize| machines[at].supervisor.as_ref().unwrap().node.clone();
+    let lagging = node(2);
+    if lagging.leads().is_some() {
+        lagging.move_leader(node(0).member_id()).await.unwrap();
+    }
+    let mut leases = LeaseClient::new(connect(machines[0].clients).await);
+    let grant = LeaseGrantRequest { ttl: 600, id: 7 };
+    leases.lease_grant(grant).await.unwrap();
+    let v3 = services(&machines[2]);
+    let place = v3.queue_up(&"l".into(), 7, "".into()).await.unwrap();
+
+    relay.cut(true);
+    leases.lease_revoke(LeaseRevokeRequest { id: 7 }).await.unwrap();
+    let mut locking = Box::pin(v3.lock_at(place));
+    let at_once = (&mut locking).now_or_never();
+    assert!(at_once.is_none(), "by what it has, the lock is held: {at_once:?}");
+    relay.cut(false);
+    let refused = within("the lock is refused", locking).await.unwrap_err();
+    assert_eq!(refused.message(), "mutex: session is expired");
+    for machine in &mut machines {
+        machine.stop().await;
+    }
 }
