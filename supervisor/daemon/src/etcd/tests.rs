@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use corten_store::Command;
+use corten_etcd_api::etcdserverpb::PutRequest;
+use corten_etcd_api::etcdserverpb::kv_client::KvClient;
 use corten_store::alarm::{self, Alarm};
+use corten_store::{Command, kv};
 
-use crate::testing::{self, ask, chunk, form, head, send, within};
+use super::v3::tests::connect;
+use crate::testing::{self, Machine, ask, chunk, form, head, send, until, within};
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -131,6 +134,52 @@ async fn nobody_is_healthy_under_an_alarm() {
         assert_eq!(health().await.line(), "200 {\"health\":\"true\"}");
     }
     machines[0].stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_mib_are_taken_by_any_member_and_reach_all() {
+    let machines = testing::cluster_with(3, TTL, |etcd| {
+        etcd.limits.max_request_bytes = 10 << 20;
+        // On a busy machine as much may take longer to be written than a leader may be silent.
+        (etcd.heartbeat_ms, etcd.election_ms) = (300, 3000);
+    })
+    .await;
+    let node = |machine: &Machine| machine.supervisor.as_ref().unwrap().node.clone();
+    let follower = machines.iter().find(|machine| node(machine).leads().is_none());
+    let to = follower.unwrap().clients;
+    let value = "x".repeat((10 << 20) - "value=".len());
+    let set = form(to, "PUT", "/v2/keys/large", &format!("value={value}")).await;
+    assert_eq!(set.status, 201, "{:.200}", set.body);
+    let over = form(to, "PUT", "/v2/keys/large", &format!("value=x{value}")).await;
+    assert!(
+        over.line().starts_with("400 {\"errorCode\":210"),
+        "{:.200}",
+        over.body
+    );
+
+    let channel = connect(to).await;
+    let put = PutRequest {
+        key: "large".into(),
+        value: vec![b'x'; 9 << 20].into(),
+        ..PutRequest::default()
+    };
+    KvClient::new(channel).put(put).await.unwrap();
+    for machine in &machines {
+        let node = node(machine);
+        until("all have both", async || {
+            let range = kv::Range {
+                key: "large".into(),
+                ..kv::Range::default()
+            };
+            let found = node.read(|tx| kv::range(tx, &range)).unwrap().unwrap();
+            let v2 = form(machine.clients, "GET", "/v2/keys/large", "").await;
+            (found.count == 1 && v2.body.len() > value.len()).then_some(())
+        })
+        .await;
+    }
+    for mut machine in machines {
+        machine.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,7 @@ mod maintenance;
 mod quota;
 pub mod sweep;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod token;
 pub mod watch;
 

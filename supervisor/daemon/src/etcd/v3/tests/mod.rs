@@ -36,7 +36,7 @@ fn services(machine: &Machine) -> V3 {
 }
 
 /// An HTTP/2 connection of its own.
-async fn connect(to: SocketAddr) -> Channel {
+pub async fn connect(to: SocketAddr) -> Channel {
     let endpoint = Channel::from_shared(format!("http://{to}")).unwrap();
     endpoint.connect().await.unwrap()
 }
