@@ -44,8 +44,8 @@ use pb::kv_server::KvServer;
 use pb::lease_server::LeaseServer;
 use pb::maintenance_server::MaintenanceServer;
 use pb::watch_server::WatchServer;
-use tonic::codegen::Service;
 use tokio::sync::Semaphore;
+use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::service::Interceptor;
 use tonic::{Code, Status, metadata::MetadataMap};
@@ -76,13 +76,13 @@ pub struct Shared {
     quota: Quota,
     tokens: Tokens,
     limits: Limits,
-}
     /// Those of v2, too: bcrypt has one bound for both.
     passwords: Arc<Passwords>,
     /// Held while a snapshot is made and sent: each takes as much room on the disk as the state.
     exporting: Arc<Semaphore>,
     /// Held while all keys are read for their hash.
     hashing: Arc<Semaphore>,
+}
 
 impl Deref for V3 {
     type Target = Shared;
@@ -104,10 +104,10 @@ impl V3 {
                 quota: Quota::new(limits.quota()),
                 tokens: Tokens::new(limits.auth_token_ttl_s),
                 limits,
-            }),
                 passwords,
                 exporting: Arc::new(Semaphore::new(1)),
                 hashing: Arc::new(Semaphore::new(1)),
+            }),
             token: None,
         }
     }
@@ -133,11 +133,12 @@ impl V3 {
             return Ok(Ok(Caller::Nobody));
         };
         let standing = auth_store::standing(tx)?;
-        let owner = if standing.enabled {
-            let user = |name: &str| auth_store::user(tx, name);
-            self.tokens.owner(token, standing.since, now_ms() / 1000, user)?
-        } else {
-            None
+        let owner = match auth_store::token_secret(tx)? {
+            Some(secret) => {
+                let user = |name: &str| auth_store::user(tx, name);
+                self.tokens.owner(token, &secret, now_ms() / 1000, user)?
+            }
+            None => None,
         };
         let revision = standing.revision;
         Ok(owner

@@ -152,6 +152,27 @@ async fn a_token_ends_with_its_password_and_with_auth() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_known_to_every_member_and_after_a_restart() {
+    let mut machines = testing::cluster(3, TTL).await;
+    let channel = connect(machines[0].clients).await;
+    let mut auth = users(&channel).await;
+    auth.auth_enable(AuthEnableRequest {}).await.unwrap();
+    let ann = token(&mut auth, "ann").await;
+    for machine in &machines {
+        let mut kv = KvClient::new(connect(machine.clients).await);
+        kv.put(by(&ann, put("a", "1"))).await.unwrap();
+    }
+    let mut last = machines.pop().unwrap();
+    last.stop().await;
+    machines.push(last.restart().await);
+    let mut kv = KvClient::new(connect(machines[2].clients).await);
+    kv.put(by(&ann, put("a", "2"))).await.unwrap();
+    for machine in &mut machines {
+        machine.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn there_is_no_way_round_a_permission() {
     let mut machines = testing::cluster(1, TTL).await;
     let channel = connect(machines[0].clients).await;
