@@ -1,6 +1,7 @@
 //! A member of the store: the node, the face its clients see, and what serves both. The supervisor has one beside fleet;
 //! `corten etcd` is one.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -70,8 +71,16 @@ impl Member {
         let hub = Hub::default();
         let (watches, feed) = v3::watch::hub::Hub::begin(&node).map_err(|e| api(&e))?;
         let (lessor, renewals) = Lessor::new(node.clone());
-        let face = etcd::Face::new(node.clone(), hub.clone(), watches.clone(), metrics);
-        let v3 = V3::new(node.clone(), watches.clone(), lessor.clone(), etcd.limits.clone());
+        let passwords = Arc::<etcd::Passwords>::default();
+        let face = etcd::Face::new(
+            node.clone(),
+            hub.clone(),
+            watches.clone(),
+            metrics,
+            Arc::clone(&passwords),
+        );
+        let limits = etcd.limits.clone();
+        let v3 = V3::new(node.clone(), watches.clone(), lessor.clone(), limits, passwords);
         let clients = etcd::app(&face, &v3).map_err(|e| api(&e))?;
         Ok(Member {
             node,

@@ -6,11 +6,13 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::http::FleetListener;
 use crate::listeners::Listeners;
@@ -172,6 +174,61 @@ impl Machine {
     /// Where its unit files lie.
     pub fn units(&self) -> PathBuf {
         self.folder.path().join("units")
+    }
+}
+
+/// A way to one machine's peer listener that can be cut: it hears nobody any more, and is still heard.
+pub struct Relay {
+    address: SocketAddr,
+    target: Arc<OnceLock<String>>,
+    open: watch::Sender<bool>,
+}
+
+impl Relay {
+    pub async fn new() -> Relay {
+        let listener = listen("127.0.0.1:0").await;
+        let relay = Relay {
+            address: listener.local_addr().unwrap(),
+            target: Arc::default(),
+            open: watch::Sender::new(true),
+        };
+        let (target, open) = (Arc::clone(&relay.target), relay.open.subscribe());
+        tokio::spawn(async move {
+            while let Ok((mut from, _)) = listener.accept().await {
+                let (target, mut open) = (Arc::clone(&target), open.clone());
+                tokio::spawn(async move {
+                    let passing = async {
+                        let mut to = TcpStream::connect(target.get()?).await.ok()?;
+                        copy_bidirectional(&mut from, &mut to).await.ok()
+                    };
+                    tokio::select! {
+                        _ = open.wait_for(|open| !open) => {}
+                        _ = passing => {}
+                    }
+                });
+            }
+        });
+        relay
+    }
+
+    /// Stands between the machine `name` and its peers; to be done in every machine's settings.
+    pub fn stands_before(&self, name: &str, etcd: &mut Etcd) {
+        let url = format!("http://{}", self.address);
+        for (member, peer_url) in &mut etcd.initial_cluster {
+            if member == name {
+                let direct = std::mem::replace(peer_url, url.clone());
+                self.target
+                    .get_or_init(|| direct.trim_start_matches("http://").to_owned());
+            }
+        }
+        if etcd.name == name {
+            etcd.advertise_peer_urls = vec![url];
+        }
+    }
+
+    /// Cuts the way, or heals it.
+    pub fn cut(&self, cut: bool) {
+        self.open.send_replace(!cut);
     }
 }
 

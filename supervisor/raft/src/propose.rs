@@ -24,8 +24,9 @@ use crate::peer::wire::{self, Committed, Refusal};
 use crate::types::Batch;
 use crate::{Leader, ProposeError};
 
-/// The largest command, in bytes: etcd's request limit of 1.5 MiB, and room for what is around it.
-pub(crate) const LONGEST_COMMAND: usize = 1536 * 1024 + 64 * 1024;
+/// The largest command, in bytes: a form of v2, and the largest limit that v3 may be given, are 10 MiB; and room for what
+/// is around it. With it the longest batch, and the longest message to a peer, is well below what one takes.
+pub(crate) const LONGEST_COMMAND: usize = (10 << 20) + (512 << 10);
 /// Room for most commands, in bytes.
 const COMMAND: usize = 512;
 /// How many commands one entry carries at most.

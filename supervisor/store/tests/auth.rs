@@ -243,6 +243,30 @@ fn only_root_changes_users() {
 }
 
 #[test]
+fn the_first_token_secret_counts_until_auth_is_off() {
+    let mut store = guarded();
+    let secret = |byte: u8| Change::TokenSecret(vec![byte; 32].into());
+    let kept = |store: &Memory| auth::token_secret(store).unwrap().map(|secret| secret[0]);
+    let revision = auth::standing(&store).unwrap().revision;
+    for byte in [1, 2] {
+        change(&mut store, &Caller::Server, secret(byte)).unwrap();
+        assert_eq!(kept(&store), Some(1));
+    }
+    assert_eq!(
+        auth::standing(&store).unwrap().revision,
+        revision,
+        "no user or role was changed"
+    );
+    let root = known(&store, "root");
+    change(&mut store, &root, Change::Disable).unwrap();
+    assert_eq!(kept(&store), None);
+    assert_eq!(
+        change(&mut store, &Caller::Server, secret(3)),
+        Err(Error::AuthNotEnabled)
+    );
+}
+
+#[test]
 fn roles_go_with_what_they_gave() {
     let mut store = guarded();
     let root = known(&store, "root");

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::auth::credentials::{self, INSUFFICIENT};
 use super::{Face, answer, now_ms};
+use crate::settings::url::Url;
 
 /// A list of peer URLs is short.
 const BODY_LIMIT: usize = 64 << 10;
@@ -169,19 +170,9 @@ async fn peer_urls(face: &Face, request: Request<Body>) -> Result<Vec<String>, R
     let body = axum::body::to_bytes(body, BODY_LIMIT)
         .await
         .map_err(|_| refuse(StatusCode::BAD_REQUEST, "the body is too long or broken off"))?;
-    let mut new: NewMember = serde_json::from_slice(&body)
+    let new: NewMember = serde_json::from_slice(&body)
         .map_err(|error| refuse(StatusCode::BAD_REQUEST, &go_words(&error, &body)))?;
-    let known = ["http://", "https://", "unix://", "unixs://"];
-    let bad = |url: &&String| !known.iter().any(|scheme| url.starts_with(scheme));
-    if let Some(bad) = new.peer_urls.iter().find(bad) {
-        let text = format!("URL scheme must be http, https, unix, or unixs: {bad}");
-        return Err(refuse(StatusCode::BAD_REQUEST, &text));
-    }
-    if new.peer_urls.is_empty() {
-        return Err(refuse(StatusCode::BAD_REQUEST, "no valid URLs given"));
-    }
-    new.peer_urls.sort_unstable();
-    Ok(new.peer_urls)
+    Url::of_member(&new.peer_urls).map_err(|error| refuse(StatusCode::BAD_REQUEST, &error.to_string()))
 }
 
 /// Why a body is not what it should be, in the words of Go's decoder for what happens to people.

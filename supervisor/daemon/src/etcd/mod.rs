@@ -28,7 +28,7 @@ use corten_raft::Node;
 use corten_store::keys::stats::ServingStats;
 use hyper::body::Incoming;
 
-use auth::credentials::Passwords;
+pub use auth::credentials::Passwords;
 use hub::Hub;
 use prost_reflect::DescriptorError;
 use v3::V3;
@@ -57,7 +57,13 @@ struct Counters {
 
 impl Face {
     /// A face of `node`; its watchers are fed through `hub`, those of v3 through `watches`.
-    pub fn new(node: Node, hub: Hub, watches: v3::watch::hub::Hub, metrics: Metrics) -> Face {
+    pub fn new(
+        node: Node,
+        hub: Hub,
+        watches: v3::watch::hub::Hub,
+        metrics: Metrics,
+        passwords: Arc<Passwords>,
+    ) -> Face {
         let face = Face {
             node,
             hub,
@@ -65,7 +71,7 @@ impl Face {
             metrics,
             started_ms: now_ms(),
             counters: Arc::new(Counters::default()),
-            passwords: Arc::default(),
+            passwords,
         };
         face.counters.leader_since_ms.store(now_ms(), Ordering::Relaxed);
         face

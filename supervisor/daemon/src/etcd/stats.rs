@@ -8,6 +8,7 @@ use corten_store::keys::json;
 use corten_store::keys::time::rfc3339;
 use corten_store::meta;
 
+use super::v3::alarms;
 use super::{Face, answer};
 
 /// The etcd release whose v2 API this is.
@@ -79,8 +80,8 @@ pub fn version(face: &Face) -> Response<Body> {
     )
 }
 
-/// /health: healthy is who can prove within a second that a quorum stands behind it, once the cluster knows its clients'
-/// URLs: clients ask for those next.
+/// /health: healthy is who knows of no alarm and can prove within a second that a quorum stands behind it, once the cluster
+/// knows its clients' URLs: clients ask for those next.
 pub async fn health(face: &Face) -> Response<Body> {
     let own = face.node.member_id();
     let is_known = || {
@@ -89,9 +90,10 @@ pub async fn health(face: &Face) -> Response<Body> {
             .iter()
             .any(|member| member.id == own && !member.client_urls.is_empty())
     };
+    let calm = || alarms(&face.node).is_ok_and(|alarms| alarms.is_empty());
     match tokio::time::timeout(HEALTH_TIMEOUT, face.node.linearize()).await {
-        Ok(Ok(())) if is_known() => answer::text(StatusCode::OK, "{\"health\":\"true\"}"),
-        _ => answer::text(StatusCode::SERVICE_UNAVAILABLE, "{\"health\":\"false\"}"),
+        Ok(Ok(())) if is_known() && calm() => answer::text(StatusCode::OK, "{\"health\":\"true\"}"),
+        _ => answer::plain_error(StatusCode::SERVICE_UNAVAILABLE, "{\"health\":\"false\"}\n"),
     }
 }
 

@@ -3,7 +3,13 @@
 
 use std::time::Duration;
 
-use crate::testing::{self, ask, chunk, form, head, send, within};
+use corten_etcd_api::etcdserverpb::PutRequest;
+use corten_etcd_api::etcdserverpb::kv_client::KvClient;
+use corten_store::alarm::{self, Alarm};
+use corten_store::{Command, kv};
+
+use super::v3::tests::connect;
+use crate::testing::{self, Machine, ask, chunk, form, head, send, until, within};
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -111,6 +117,72 @@ async fn watches_wait_stream_and_look_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_healthy_under_an_alarm() {
+    let mut machines = testing::cluster(1, TTL).await;
+    let to = machines[0].clients;
+    let node = machines[0].supervisor.as_ref().unwrap().node.clone();
+    let health = async || form(to, "GET", "/health", "").await;
+    for kind in [alarm::Kind::NoSpace, alarm::Kind::Corrupt] {
+        let raised = Alarm { member: 1, kind };
+        let raise = Command::Alarm(alarm::Change::Activate(raised));
+        node.propose(raise).await.unwrap();
+        let answer = health().await;
+        assert_eq!(answer.line(), "503 {\"health\":\"false\"}\n");
+        assert_eq!(answer.header("X-Content-Type-Options"), Some("nosniff"));
+        let clear = Command::Alarm(alarm::Change::Deactivate(raised));
+        node.propose(clear).await.unwrap();
+        assert_eq!(health().await.line(), "200 {\"health\":\"true\"}");
+    }
+    machines[0].stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_mib_are_taken_by_any_member_and_reach_all() {
+    let machines = testing::cluster_with(3, TTL, |etcd| {
+        etcd.limits.max_request_bytes = 10 << 20;
+        // On a busy machine as much may take longer to be written than a leader may be silent.
+        (etcd.heartbeat_ms, etcd.election_ms) = (300, 3000);
+    })
+    .await;
+    let node = |machine: &Machine| machine.supervisor.as_ref().unwrap().node.clone();
+    let follower = machines.iter().find(|machine| node(machine).leads().is_none());
+    let to = follower.unwrap().clients;
+    let value = "x".repeat((10 << 20) - "value=".len());
+    let set = form(to, "PUT", "/v2/keys/large", &format!("value={value}")).await;
+    assert_eq!(set.status, 201, "{:.200}", set.body);
+    let over = form(to, "PUT", "/v2/keys/large", &format!("value=x{value}")).await;
+    assert!(
+        over.line().starts_with("400 {\"errorCode\":210"),
+        "{:.200}",
+        over.body
+    );
+
+    let channel = connect(to).await;
+    let put = PutRequest {
+        key: "large".into(),
+        value: vec![b'x'; 9 << 20].into(),
+        ..PutRequest::default()
+    };
+    KvClient::new(channel).put(put).await.unwrap();
+    for machine in &machines {
+        let node = node(machine);
+        until("all have both", async || {
+            let range = kv::Range {
+                key: "large".into(),
+                ..kv::Range::default()
+            };
+            let found = node.read(|tx| kv::range(tx, &range)).unwrap().unwrap();
+            let v2 = form(machine.clients, "GET", "/v2/keys/large", "").await;
+            (found.count == 1 && v2.body.len() > value.len()).then_some(())
+        })
+        .await;
+    }
+    for mut machine in machines {
+        machine.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_other_resources() {
     let mut machines = testing::cluster(1, TTL).await;
     let to = machines[0].clients;
@@ -157,10 +229,27 @@ async fn the_other_resources() {
             .await
             .line()
     };
-    assert_eq!(
-        post("{\"peerURLs\":[\"bad\"]}").await,
-        "400 {\"message\":\"URL scheme must be http, https, unix, or unixs: bad\"}"
-    );
+    for (url, refusal) in [
+        ("bad", "URL scheme must be http, https, unix, or unixs: bad"),
+        (
+            "http://",
+            "URL address does not have the form \\\"host:port\\\": http://",
+        ),
+        (
+            "http://a:1,http://b:1",
+            "URL address does not have the form \\\"host:port\\\": http://a:1,http://b:1",
+        ),
+        ("http://a:1/b", "URL must not contain a path: http://a:1/b"),
+        (
+            "unix://a:1",
+            "unix sockets are not served, URL scheme must be http or https: unix://a:1",
+        ),
+    ] {
+        assert_eq!(
+            post(&format!("{{\"peerURLs\":[\"{url}\"]}}")).await,
+            format!("400 {{\"message\":\"{refusal}\"}}")
+        );
+    }
     let added = post("{\"peerURLs\":[\"http://10.0.0.1:2380\"]}").await;
     assert!(added.starts_with("201 {\"id\":\""), "{added}");
     // One more URL makes another id, whatever the time.

@@ -77,7 +77,7 @@ pub const FLAGS: &[Flag] = &[
     flag("Member", "backend-batch-interval", Text, "", "No effect: the state commits with each batch of the log."),
     flag("Member", "backend-batch-limit", Number, "", "No effect: the state commits with each batch of the log."),
     flag("Member", "max-txn-ops", Number, "128", "How many operations a v3 transaction may have."),
-    flag("Member", "max-request-bytes", Number, "1572864", "How large a v3 request may be that writes."),
+    flag("Member", "max-request-bytes", Number, "1572864", "How large a v3 request may be that writes, at most 10485760."),
     flag("Member", "max-concurrent-streams", Number, "", "No effect: streams are bounded by the server."),
     flag("Member", "grpc-keepalive-min-time", Text, "", "No effect: clients' pings are always answered."),
     flag("Member", "grpc-keepalive-interval", Text, "", "No effect: idle connections are kept."),

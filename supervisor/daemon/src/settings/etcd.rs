@@ -12,6 +12,9 @@ use super::{AutoCompaction, Discovery, Etcd, Limits, Listen, Program, duration};
 /// etcd's upper bound: a longer election timeout is never right, milliseconds.
 const MAX_ELECTION_MS: u64 = 50_000;
 
+/// etcd recommends no more, and warns; here the longest log entry is made for it.
+const MAX_REQUEST_BYTES: usize = 10 << 20;
+
 /// More events than this are no window any more.
 const MAX_V2_HISTORY: u64 = 1_000_000;
 
@@ -388,12 +391,7 @@ impl Reader<'_> {
                 1,
                 "write a number, at least 1",
             ),
-            max_request_bytes: self.number(
-                "ETCD_MAX_REQUEST_BYTES",
-                default.max_request_bytes,
-                1,
-                "write bytes, at least 1",
-            ),
+            max_request_bytes: self.max_request_bytes(default.max_request_bytes),
             auth_token_ttl_s: self.number(
                 "ETCD_AUTH_TOKEN_TTL",
                 default.auth_token_ttl_s,
@@ -402,6 +400,16 @@ impl Reader<'_> {
             ),
             auto_compaction: self.auto_compaction(),
         }
+    }
+
+    fn max_request_bytes(&mut self, default: usize) -> usize {
+        const NAME: &str = "ETCD_MAX_REQUEST_BYTES";
+        const TODO: &str = "write bytes, from 1 to 10485760";
+        let bytes = self.number(NAME, default, 1, TODO);
+        if bytes > MAX_REQUEST_BYTES {
+            self.problem(NAME, "no request can be larger than 10485760 bytes", TODO);
+        }
+        bytes
     }
 
     /// etcd's form: `revision` wants a number, `periodic` a duration or a number of hours; 0 is off.

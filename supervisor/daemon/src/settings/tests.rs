@@ -103,6 +103,11 @@ fn wrong_values_name_variable_value_and_what_to_do() {
              remove it",
         ),
         (
+            &[("ETCD_MAX_REQUEST_BYTES", "10485761")],
+            "ETCD_MAX_REQUEST_BYTES=\"10485761\" (from the environment): no request can be larger than 10485760 bytes: \
+             write bytes, from 1 to 10485760",
+        ),
+        (
             &[("ETCD_PEER_CERT_FILE", "/etc/ssl/peer.pem")],
             "ETCD_PEER_CERT_FILE=\"/etc/ssl/peer.pem\" (from the environment): ETCD_PEER_KEY_FILE is missing: KeyFile \
              and CertFile must both be present",

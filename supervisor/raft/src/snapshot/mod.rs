@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use corten_store::StoreFault;
+use corten_store::tables::Table;
+use corten_store::{StoreFault, auth};
 use openraft::Snapshot;
 
 use crate::StartError;
@@ -181,7 +182,7 @@ impl Snapshots {
     fn build_at(&self, unfinished: &Path, state: &State) -> Result<Snapshot<TypeConfig>, SnapshotError> {
         let disk = &self.world.disk;
         let file = disk.create(unfinished).map_err(failed(unfinished))?;
-        let (out, meta, rows) = self.write_state(FromBegin::new(file), unfinished, state)?;
+        let (out, meta, rows) = self.write_state(FromBegin::new(file), unfinished, state, |_, _| true)?;
         out.file.sync_all().map_err(failed(unfinished))?;
         let path = self.path_for(meta.last_log_id);
         disk.rename(unfinished, &path)
@@ -198,7 +199,7 @@ impl Snapshots {
     }
 
     /// Writes the present state as a snapshot into a file without a name, which lasts as long as it is open; open at its
-    /// begin. For an operator's backup: what Raft keeps is not touched.
+    /// begin. For an operator's backup: what Raft keeps is not touched, and the members' secret stays with them.
     ///
     /// # Errors
     /// When state or file fail.
@@ -213,17 +214,19 @@ impl Snapshots {
             .open(&path)
             .map_err(failed(&path))?;
         std::fs::remove_file(&path).map_err(failed(&path))?;
-        let (mut file, ..) = self.write_state(file, &path, state)?;
+        let leaves = |table, key: &[u8]| !auth::is_token_secret(table, key);
+        let (mut file, ..) = self.write_state(file, &path, state, leaves)?;
         file.rewind().map_err(failed(&path))?;
         Ok(file)
     }
 
-    /// Writes all rows to `out`, which lies at `path`.
+    /// Writes the rows that are `wanted` to `out`, which lies at `path`.
     fn write_state<W: Write>(
         &self,
         out: W,
         path: &Path,
         state: &State,
+        wanted: fn(Table, &[u8]) -> bool,
     ) -> Result<(W, SnapshotMeta, u64), SnapshotError> {
         state.read(|tx| {
             let standing = state::standing_of(tx)?;
@@ -236,7 +239,7 @@ impl Snapshots {
             };
             // A file's failure leaves the transaction, so it is carried out as a value.
             Ok(self
-                .write(out, path, &meta, tx)
+                .write(out, path, &meta, tx, wanted)
                 .map(|(out, rows)| (out, meta, rows)))
         })?
     }
@@ -247,11 +250,15 @@ impl Snapshots {
         path: &Path,
         meta: &SnapshotMeta,
         tx: &state::ReadTx<'_>,
+        wanted: fn(Table, &[u8]) -> bool,
     ) -> Result<(W, u64), SnapshotError> {
         let failed = failed(path);
         let mut out = format::Writer::begin(BufWriter::new(out), self.cluster, meta).map_err(failed)?;
         let mut broken = None;
         let visited = state::all_rows(tx, &mut |table, key, value| {
+            if !wanted(table, key) {
+                return Ok(());
+            }
             out.row(table, key, value).map_err(|e| {
                 let told = StoreFault::Backend(e.to_string());
                 broken = Some(e);

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use crate::common::{Cluster, put, set, until, value};
 use corten_raft::{RestoreError, inspect, restore};
+use corten_store::auth::{self, Caller, Change};
 use corten_store::{Command, Response, kv, meta};
 
 /// Puts a v3 key.
@@ -81,5 +82,57 @@ async fn a_new_cluster_begins_with_the_old_ones_keys() {
     new.stop_all().await;
     new.start(leader).await.unwrap();
     assert_eq!(value(new.node(leader), "/after").as_deref(), Some("v"));
+    new.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tokens_are_made_with_stays_with_the_members() {
+    let mut old = Cluster::started(1, |_| {}).await;
+    let secret = b"known to the members and to nobody else";
+    let root = || "root".to_owned();
+    for change in [
+        Change::UserAdd {
+            name: root(),
+            password_hash: "$2a$".to_owned(),
+            no_password: false,
+        },
+        Change::UserGrantRole {
+            user: root(),
+            role: root(),
+        },
+        Change::Enable,
+        Change::TokenSecret(secret.to_vec().into()),
+    ] {
+        let done = old.node(0).propose(Command::Auth(Caller::Server, change)).await;
+        assert_eq!(done.unwrap().response, Response::Auth(Ok(())));
+    }
+    let has = |file: &[u8]| file.windows(secret.len()).any(|part| part == secret);
+    let mut backup = Vec::new();
+    old.node(0).export().unwrap().read_to_end(&mut backup).unwrap();
+    assert!(!has(&backup));
+
+    // A member that lags gets it, in the snapshot by which it catches up.
+    old.node(0).snapshot().await.unwrap();
+    let folder = old.data_dir(0).join("snap");
+    let built = || {
+        let mut files = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        let snapshot = files.find(|path| path.extension().is_some_and(|ending| ending == "snap"))?;
+        std::fs::read(snapshot).ok()
+    };
+    until("a snapshot is built", || built().is_some()).await;
+    let built = built().unwrap();
+    assert!(has(&built));
+    old.stop_all().await;
+
+    // A new cluster makes its own, even one that was made from the members' file.
+    let mut new = Cluster::new(1, |config| config.initial_cluster_token = "new".to_owned()).await;
+    restore(&mut built.as_slice(), &new.config(0)).unwrap();
+    new.start(0).await.unwrap();
+    let found = new
+        .node(0)
+        .read(|tx| Ok((auth::standing(tx)?.enabled, auth::token_secret(tx)?)));
+    assert_eq!(found.unwrap(), (true, None));
     new.stop_all().await;
 }

@@ -137,6 +137,7 @@ async fn a_write_that_finds_a_part_of_its_room_waits_for_the_rest() {
     // A value takes more pages of the state than these two.
     let file = std::fs::OpenOptions::new().write(true).open(&filler).unwrap();
     file.set_len(file.metadata().unwrap().len() - 2 * 4096).unwrap();
+    drop(file); // open, it would keep its room
     let acknowledged = write_until_refused(cluster.node(0), 0).await;
     std::fs::remove_file(&filler).unwrap();
     until("it has seen that there is room", || {

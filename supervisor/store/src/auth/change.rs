@@ -76,6 +76,8 @@ pub enum Change {
         /// The permission's range end.
         range_end: Bytes,
     },
+    /// What tokens are made with from now on, if there is nothing yet: random bytes from who proposes it.
+    TokenSecret(Bytes),
 }
 
 /// Applies a change that only an administrator may make while auth is on.
@@ -103,7 +105,10 @@ pub fn apply(tx: &mut (impl Write + ?Sized), caller: &Caller, change: &Change) -
 fn change_it(tx: &mut (impl Write + ?Sized), standing: &mut Standing, change: &Change) -> Lookup<bool> {
     match change {
         Change::Enable => enable(tx, standing),
-        Change::Disable => Ok(Ok(std::mem::take(&mut standing.enabled))),
+        Change::Disable => {
+            state::forget_token_secret(tx)?; // what it let in, it lets in no more
+            Ok(Ok(std::mem::take(&mut standing.enabled)))
+        }
         Change::UserAdd {
             name,
             password_hash,
@@ -142,6 +147,13 @@ fn change_it(tx: &mut (impl Write + ?Sized), standing: &mut Standing, change: &C
                 .retain(|granted| granted.key != *key || granted.range_end != *range_end);
             found(role.permissions.len() < before, Error::PermissionNotGranted)
         }),
+        Change::TokenSecret(_) if !standing.enabled => Ok(Err(Error::AuthNotEnabled)),
+        Change::TokenSecret(secret) => {
+            if state::token_secret(tx)?.is_none() {
+                state::put_token_secret(tx, secret)?;
+            }
+            Ok(Ok(false)) // to users and roles nothing has happened
+        }
     }
 }
 
@@ -158,7 +170,6 @@ fn enable(tx: &mut (impl Write + ?Sized), standing: &mut Standing) -> Lookup<boo
         Some(root) if !root.is_root() => Err(Error::RootRoleNotExist),
         Some(_) => {
             standing.enabled = true;
-            standing.since = standing.revision;
             Ok(true)
         }
     })

@@ -5,7 +5,8 @@
 //! changed holds from the next entry of the log on, on every member.
 //!
 //! ```text
-//! auth  key  c          value  Standing { enabled, revision, since }
+//! auth  key  c          value  Standing { enabled, revision }
+//!       key  s          value  the secret of the face's tokens
 //!       key  u | name   value  User
 //!       key  r | name   value  Role           long names as in [`crate::kv`]
 //! ```
@@ -16,7 +17,7 @@ mod state;
 
 pub use change::{Change, apply};
 pub use permit::{admin, delete_range, lease, lease_keys, permits, put, range, read_role, read_user, txn};
-pub use state::{Standing, role, roles, standing, user, users};
+pub use state::{Standing, is_token_secret, role, roles, standing, token_secret, user, users};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
 //! Users, roles, and whether they matter: the rows.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{ROOT, Role, User};
@@ -7,6 +8,7 @@ use crate::kv::key;
 use crate::tables::{KeyRange, Read, StoreFault, Table, Write, collect, load, store};
 
 const STANDING: &[u8] = b"c";
+const TOKEN_SECRET: &[u8] = b"s";
 const USER: u8 = b'u';
 const ROLE: u8 = b'r';
 
@@ -17,8 +19,6 @@ pub struct Standing {
     pub enabled: bool,
     /// From 1; up with every change.
     pub revision: u64,
-    /// The revision at which auth was last switched on: what it let in before, it lets in no more.
-    pub since: u64,
 }
 
 impl Default for Standing {
@@ -26,7 +26,6 @@ impl Default for Standing {
         Standing {
             enabled: false,
             revision: 1,
-            since: 0,
         }
     }
 }
@@ -44,6 +43,19 @@ impl User {
 /// When the backend fails.
 pub fn standing(tx: &(impl Read + ?Sized)) -> Result<Standing, StoreFault> {
     Ok(load(tx, Table::Auth, STANDING)?.unwrap_or_default())
+}
+
+/// What tokens are made with; `None` while auth is off, and until somebody has asked for the first token.
+///
+/// # Errors
+/// When the backend fails.
+pub fn token_secret(tx: &(impl Read + ?Sized)) -> Result<Option<Bytes>, StoreFault> {
+    load(tx, Table::Auth, TOKEN_SECRET)
+}
+
+/// Whether a row is the members' own, and not to leave them with a backup: who has the secret can make root's tokens.
+pub fn is_token_secret(table: Table, key: &[u8]) -> bool {
+    table == Table::Auth && key == TOKEN_SECRET
 }
 
 /// A user, by name.
@@ -84,6 +96,14 @@ pub fn roles(tx: &(impl Read + ?Sized)) -> Result<Vec<Role>, StoreFault> {
 
 pub(super) fn put_standing(tx: &mut (impl Write + ?Sized), standing: &Standing) -> Result<(), StoreFault> {
     store(tx, Table::Auth, STANDING, standing)
+}
+
+pub(super) fn put_token_secret(tx: &mut (impl Write + ?Sized), secret: &Bytes) -> Result<(), StoreFault> {
+    store(tx, Table::Auth, TOKEN_SECRET, secret)
+}
+
+pub(super) fn forget_token_secret(tx: &mut (impl Write + ?Sized)) -> Result<bool, StoreFault> {
+    tx.delete(Table::Auth, TOKEN_SECRET)
 }
 
 pub(super) fn put_user(tx: &mut (impl Write + ?Sized), user: &User) -> Result<(), StoreFault> {

@@ -1,11 +1,11 @@
 //! Who sent a request of the v2 API, and whether they may: HTTP Basic (RFC 7617) against the users of
 //! `corten_store::v2auth`. Whoever names nobody is a guest; whoever names somebody and does not know the password is refused.
 //!
-//! bcrypt is slow on purpose: it runs beside the event loop, few at a time, so that wrong passwords cost their senders time
-//! and nobody else. A password once found right is not checked again while its user's hash stays the same.
+//! bcrypt is slow on purpose: it runs beside the event loop, few at a time and for both versions' users, so that wrong
+//! passwords cost their senders time and nobody else. A password once found right is not checked again while its user's hash stays the same.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::{HeaderMap, header};
 use base64::Engine;
@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use corten_store::StoreFault;
 use corten_store::v2auth::{self, User};
 use ring::hmac;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::etcd::Face;
 
@@ -32,8 +32,8 @@ const REMEMBERED: usize = 2048;
 pub struct Passwords {
     key: hmac::Key,
     right: Mutex<HashSet<Vec<u8>>>,
-    /// Held while bcrypt runs.
-    turns: Semaphore,
+    /// Held while bcrypt runs, also on when nobody waits for it any more: it cannot be broken off.
+    turns: Arc<Semaphore>,
 }
 
 /// bcrypt could not be run.
@@ -47,7 +47,7 @@ impl Default for Passwords {
         Passwords {
             key: hmac::Key::new(hmac::HMAC_SHA256, &rand::random::<[u8; 32]>()),
             right: Mutex::default(),
-            turns: Semaphore::new(cores),
+            turns: Arc::new(Semaphore::new(cores)),
         }
     }
 }
@@ -58,8 +58,11 @@ impl Passwords {
     /// # Errors
     /// When it cannot be had, which says why.
     pub async fn hash(&self, password: String) -> Result<String, HashError> {
-        let _turn = self.turns.acquire().await;
-        let hashing = tokio::task::spawn_blocking(move || bcrypt::hash(password, BCRYPT_COST));
+        let turn = self.turn().await;
+        let hashing = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            bcrypt::hash(password, BCRYPT_COST)
+        });
         match hashing.await {
             Ok(Ok(hash)) => Ok(hash),
             Ok(Err(error)) => Err(HashError(error.to_string())),
@@ -67,18 +70,21 @@ impl Passwords {
         }
     }
 
-    /// Whether it is the user's password.
-    pub async fn is_right(&self, user: &User, password: String) -> bool {
-        let seen = self.fingerprint(user, &password);
+    /// Whether it is the password of the user with this name and hash.
+    pub async fn is_right(&self, name: &str, hash: &str, password: String) -> bool {
+        let seen = self.fingerprint(name, hash, &password);
         if self.right().contains(&seen) {
             return true;
         }
-        let _turn = self.turns.acquire().await;
+        let turn = self.turn().await;
         if self.right().contains(&seen) {
             return true; // another request of the same client has asked meanwhile
         }
-        let hash = user.password_hash.clone();
-        let checking = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash));
+        let hash = hash.to_owned();
+        let checking = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            bcrypt::verify(password, &hash)
+        });
         if !matches!(checking.await, Ok(Ok(true))) {
             return false;
         }
@@ -90,9 +96,14 @@ impl Passwords {
         true
     }
 
-    fn fingerprint(&self, user: &User, password: &str) -> Vec<u8> {
+    /// Waits for a turn; there is none only if nobody can be let in any more.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turns).acquire_owned().await.ok()
+    }
+
+    fn fingerprint(&self, name: &str, hash: &str, password: &str) -> Vec<u8> {
         let mut context = hmac::Context::with_key(&self.key);
-        for part in [&user.name, &user.password_hash, password] {
+        for part in [name, hash, password] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
         }
@@ -167,7 +178,10 @@ async fn authenticated(face: &Face, headers: &HeaderMap) -> Result<Option<User>,
     let Ok(user) = face.node.read(|tx| v2auth::user(tx, &name))? else {
         return Ok(None);
     };
-    let right = face.passwords.is_right(&user, password).await;
+    let right = face
+        .passwords
+        .is_right(&user.name, &user.password_hash, password)
+        .await;
     Ok(right.then_some(user))
 }
 
@@ -186,7 +200,10 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+    use crate::testing::until;
 
     #[test]
     fn basic_credentials() {
@@ -214,18 +231,29 @@ mod tests {
     #[tokio::test]
     async fn a_right_password_is_remembered_until_the_hash_changes() {
         let passwords = Passwords::default();
-        let mut user = User {
-            name: "ann".to_owned(),
-            password_hash: bcrypt::hash("pw", 4).unwrap(),
-            roles: None,
-        };
-        assert!(!passwords.is_right(&user, "no".to_owned()).await);
+        let hash = bcrypt::hash("pw", 4).unwrap();
+        assert!(!passwords.is_right("ann", &hash, "no".to_owned()).await);
         assert!(passwords.right().is_empty());
         for _ in 0..2 {
-            assert!(passwords.is_right(&user, "pw".to_owned()).await);
+            assert!(passwords.is_right("ann", &hash, "pw".to_owned()).await);
             assert_eq!(passwords.right().len(), 1);
         }
-        user.password_hash = bcrypt::hash("other", 4).unwrap();
-        assert!(!passwords.is_right(&user, "pw".to_owned()).await);
+        let hash = bcrypt::hash("other", 4).unwrap();
+        assert!(!passwords.is_right("ann", &hash, "pw".to_owned()).await);
+    }
+
+    #[tokio::test]
+    async fn who_asks_and_goes_frees_no_turn_before_bcrypt_has_ended() {
+        let passwords = Passwords::default();
+        let all = passwords.turns.available_permits();
+        for _ in 0..all {
+            assert!(passwords.hash("pw".to_owned()).now_or_never().is_none());
+        }
+        // A hash takes some 50 ms; on a busy machine one may have ended by now, but not all of them.
+        assert!(passwords.turns.available_permits() < all);
+        until("they end", async || {
+            (passwords.turns.available_permits() == all).then_some(())
+        })
+        .await;
     }
 }

@@ -1,6 +1,7 @@
 //! Auth: users, roles, and what they may do. Who may do what is decided in the store; passwords become hashes here, and
 //! tokens are made here.
 
+use bytes::Bytes;
 use corten_etcd_api::authpb;
 use corten_etcd_api::etcdserverpb::auth_server::Auth;
 use corten_etcd_api::etcdserverpb::{
@@ -23,9 +24,6 @@ use tonic::{Request, Response, Status};
 
 use super::{V3, error, token, unexpected};
 use crate::etcd::now_ms;
-
-/// What a password's hash costs to make and to check; etcd's default.
-const BCRYPT_COST: u32 = 10;
 
 #[tonic::async_trait]
 impl Auth for V3 {
@@ -65,23 +63,21 @@ impl Auth for V3 {
         let by = self.on_behalf_of(request.metadata());
         let AuthenticateRequest { name, password } = request.into_inner();
         self.linearize().await?;
-        let (user, since) = self.look_up(|tx| {
-            let standing = auth::standing(tx)?;
-            if !standing.enabled {
+        let user = self.look_up(|tx| {
+            if !auth::standing(tx)?.enabled {
                 return Ok(Err(Error::AuthNotEnabled));
             }
-            let user = auth::user(tx, &name)?.ok_or(Error::AuthFailed);
-            Ok(user.map(|user| (user, standing.since)))
+            Ok(auth::user(tx, &name)?.ok_or(Error::AuthFailed))
         })?;
-        let hash = user.password_hash.clone();
-        let checked = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash));
-        if !matches!(checked.await, Ok(Ok(true))) {
+        let is_right = self.passwords.is_right(&user.name, &user.password_hash, password);
+        if !is_right.await {
             return Err(error::refused(Error::AuthFailed));
         }
         by.caller().await?;
+        let secret = self.token_secret().await?;
         Ok(Response::new(AuthenticateResponse {
             header: self.header_now()?,
-            token: token::mint(&user, since, now_ms() / 1000),
+            token: token::mint(&user, &secret, now_ms() / 1000),
         }))
     }
 
@@ -94,7 +90,7 @@ impl Auth for V3 {
         let password_hash = if no_password {
             String::new()
         } else {
-            hashed(request.password).await?
+            self.hashed_for(&metadata, request.password).await?
         };
         let change = Change::UserAdd {
             name: request.name,
@@ -156,7 +152,7 @@ impl Auth for V3 {
         let (metadata, _, request) = request.into_parts();
         let change = Change::UserChangePassword {
             name: request.name,
-            password_hash: hashed(request.password).await?,
+            password_hash: self.hashed_for(&metadata, request.password).await?,
         };
         let header = self.change(&metadata, change).await?;
         Ok(Response::new(AuthUserChangePasswordResponse { header }))
@@ -270,13 +266,37 @@ impl V3 {
     /// Proposes a change on behalf of who sent this metadata; the answer's head.
     async fn change(&self, metadata: &MetadataMap, change: Change) -> Result<Option<ResponseHeader>, Status> {
         let caller = self.on_behalf_of(metadata).caller().await?;
-        let proposed = Command::Auth(caller, change);
-        let applied = self.node.propose(proposed).await;
-        match applied.map_err(|error| error::proposing(&error))?.response {
-            Outcome::Auth(done) => done.map_err(error::refused)?,
-            _ => return Err(unexpected()),
-        }
+        self.propose_change(caller, change).await?;
         self.header_now()
+    }
+
+    async fn propose_change(&self, caller: Caller, change: Change) -> Result<(), Status> {
+        let applied = self.node.propose(Command::Auth(caller, change)).await;
+        match applied.map_err(|error| error::proposing(&error))?.response {
+            Outcome::Auth(done) => done.map_err(error::refused),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// bcrypt of a new password, for who may set it: it takes a good while on purpose.
+    async fn hashed_for(&self, metadata: &MetadataMap, password: String) -> Result<String, Status> {
+        self.on_behalf_of(metadata).admin().await?;
+        let hashed = self.passwords.hash(password).await;
+        hashed.map_err(|error| Status::internal(error.to_string()))
+    }
+
+    /// What tokens are made with. Where there is nothing yet, because auth was just switched on or the store restored, it is
+    /// made now; of several that are made at once the first counts.
+    async fn token_secret(&self) -> Result<Bytes, Status> {
+        let known = || self.read(|tx| auth::token_secret(tx));
+        if let Some(secret) = known()? {
+            return Ok(secret);
+        }
+        let secret = Bytes::from_owner(rand::random::<[u8; 32]>());
+        self.propose_change(Caller::Server, Change::TokenSecret(secret))
+            .await?;
+        // Somebody may have switched auth off meanwhile.
+        known()?.ok_or_else(|| error::refused(Error::AuthNotEnabled))
     }
 
     /// Reads users or roles on behalf of who sent this metadata.
@@ -287,16 +307,6 @@ impl V3 {
     ) -> Result<T, Status> {
         self.linearize().await?;
         self.on_behalf_of(metadata).look_up_by(f)
-    }
-}
-
-/// bcrypt takes a good while on purpose.
-async fn hashed(password: String) -> Result<String, Status> {
-    let hashing = tokio::task::spawn_blocking(move || bcrypt::hash(password, BCRYPT_COST));
-    match hashing.await {
-        Ok(Ok(hash)) => Ok(hash),
-        Ok(Err(error)) => Err(Status::invalid_argument(error.to_string())),
-        Err(error) => Err(Status::internal(error.to_string())),
     }
 }
 

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::{V3, error};
 use crate::etcd::now_ms;
+use crate::settings::url::Url;
 
 #[tonic::async_trait]
 impl Cluster for V3 {
@@ -23,7 +24,7 @@ impl Cluster for V3 {
             peer_ur_ls,
             is_learner: learner,
         } = request.into_inner();
-        let peer_urls = checked(peer_ur_ls)?;
+        let peer_urls = checked(&peer_ur_ls)?;
         let id = new_member_id(&peer_urls, &format!("{:x}", self.node.cluster_id()), now_ms());
         self.change_members(MemberChange::Add {
             id,
@@ -63,7 +64,7 @@ impl Cluster for V3 {
     ) -> Result<Response<MemberUpdateResponse>, Status> {
         self.on_behalf_of(request.metadata()).admin().await?;
         let MemberUpdateRequest { id, peer_ur_ls } = request.into_inner();
-        let peer_urls = checked(peer_ur_ls)?;
+        let peer_urls = checked(&peer_ur_ls)?;
         self.change_members(MemberChange::Update { id, peer_urls })
             .await?;
         Ok(Response::new(MemberUpdateResponse {
@@ -128,19 +129,6 @@ fn told(member: Member) -> pb::Member {
     }
 }
 
-/// `scheme://host:port` and nothing more, sorted, as etcd has them.
-fn checked(mut urls: Vec<String>) -> Result<Vec<String>, Status> {
-    let fits = |url: &String| {
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return false;
-        };
-        let port = rest.rsplit_once(':').map(|(_, port)| port);
-        ["http", "https", "unix", "unixs"].contains(&scheme)
-            && port.is_some_and(|port| port.parse::<u16>().is_ok())
-    };
-    if urls.is_empty() || !urls.iter().all(fits) {
-        return Err(error::MEMBER_BAD_URLS.into());
-    }
-    urls.sort_unstable();
-    Ok(urls)
+fn checked(urls: &[String]) -> Result<Vec<String>, Status> {
+    Url::of_member(urls).map_err(|_| error::MEMBER_BAD_URLS.into())
 }

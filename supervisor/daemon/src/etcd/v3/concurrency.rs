@@ -214,12 +214,16 @@ impl V3 {
     }
 
     /// Waits until every key that was created before this place is gone. Who stops waiting gives the place up.
+    ///
+    /// Then the local state holds everything that was acknowledged before the last look: a member that lags may see the
+    /// place before it go and not yet that this one is gone, too.
     pub async fn wait_turn(&self, place: &Place) -> Result<Option<ResponseHeader>, Status> {
         let mut withdrawal = Withdrawal {
             v3: self.clone(),
             key: Some(place.key.clone()),
         };
         loop {
+            self.linearize().await?;
             let (before, revision) =
                 self.read(|tx| by_creation(tx, &place.prefix, SortOrder::Descend, place.revision - 1))?;
             let Some(before) = before else {

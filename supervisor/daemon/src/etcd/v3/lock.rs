@@ -6,7 +6,7 @@ use corten_etcd_api::v3lockpb::{LockRequest, LockResponse, UnlockRequest, Unlock
 use corten_store::kv::{self, Range};
 use tonic::{Request, Response, Status};
 
-use super::concurrency::without_code;
+use super::concurrency::{Place, without_code};
 use super::{V3, error};
 
 #[tonic::async_trait]
@@ -30,6 +30,11 @@ impl V3 {
     async fn acquire(&self, request: LockRequest) -> Result<LockResponse, Status> {
         let LockRequest { name, lease } = request;
         let place = self.queue_up(&name, lease, Bytes::new()).await?;
+        self.lock_at(place).await
+    }
+
+    /// Waits until a place's turn has come, and makes sure of it.
+    pub(super) async fn lock_at(&self, place: Place) -> Result<LockResponse, Status> {
         let header = self.wait_turn(&place).await?;
         // The lease may have run out while it waited.
         let own = Range {

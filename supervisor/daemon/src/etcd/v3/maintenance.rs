@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use corten_etcd_api::etcdserverpb::alarm_request::AlarmAction;
@@ -14,12 +15,12 @@ use corten_etcd_api::etcdserverpb::{
     DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse,
     MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
 };
-use corten_raft::MoveLeaderError;
+use corten_raft::{MoveLeaderError, Node};
 use corten_store::alarm::{self, Alarm};
-use corten_store::{Command, Response as Outcome, kv};
+use corten_store::{Command, Response as Outcome, StoreFault, kv};
 use futures_util::{Stream, stream};
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
@@ -110,7 +111,7 @@ impl Maintenance for V3 {
     /// Of the keys, at the newest revision. etcd hashes its file, which no two of its members have alike.
     async fn hash(&self, request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
         self.operator(request.metadata()).await?;
-        let hash = self.look_up(|tx| kv::hash(tx, 0))?;
+        let hash = self.hash_at(0).await?;
         Ok(Response::new(HashResponse {
             header: self.header(hash.revision),
             hash: hash.hash,
@@ -120,7 +121,7 @@ impl Maintenance for V3 {
     async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
         self.operator(request.metadata()).await?;
         let revision = request.into_inner().revision;
-        let hash = self.look_up(|tx| kv::hash(tx, revision))?;
+        let hash = self.hash_at(revision).await?;
         Ok(Response::new(HashKvResponse {
             header: self.header_now()?,
             hash: hash.hash,
@@ -133,10 +134,12 @@ impl Maintenance for V3 {
         request: Request<SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
         self.operator(request.metadata()).await?;
+        let turn = turn(&self.exporting).await?;
         let header = self.header_now()?;
         let node = self.node.clone();
         let (chunks, mut ahead) = mpsc::channel(AHEAD);
         tokio::task::spawn_blocking(move || {
+            let _turn = turn; // until the file, which lasts as long as it is open, is sent or its client gone
             let sent = node.export().and_then(|file| {
                 send_file(file, |remaining_bytes, blob| {
                     chunks
@@ -187,17 +190,20 @@ impl V3 {
         self.on_behalf_of(metadata).admin().await.map_err(refused)
     }
 
-    /// Those somebody raised, and this member's full disk.
     fn alarms(&self) -> Result<Vec<Alarm>, Status> {
-        let mut alarms = self.read(|tx| alarm::alarms(tx))?;
-        let full = Alarm {
-            member: self.node.member_id(),
-            kind: alarm::Kind::NoSpace,
-        };
-        if self.node.status().no_space && !alarms.contains(&full) {
-            alarms.push(full);
-        }
-        Ok(alarms)
+        alarms(&self.node).map_err(|fault| error::reading(&fault))
+    }
+
+    /// Reads all there is at a revision, beside the threads that answer others, and one such reading after the other.
+    async fn hash_at(&self, revision: i64) -> Result<kv::Hash, Status> {
+        let turn = turn(&self.hashing).await?;
+        let v3 = self.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            v3.look_up(|tx| kv::hash(tx, revision))
+        });
+        let read = reading.await;
+        read.unwrap_or_else(|broken| Err(Status::internal(broken.to_string())))
     }
 
     async fn change_alarm(&self, change: alarm::Change) -> Result<Option<Alarm>, Status> {
@@ -207,6 +213,25 @@ impl V3 {
             _ => Err(unexpected()),
         }
     }
+}
+
+/// Those somebody raised, and this member's full disk.
+pub fn alarms(node: &Node) -> Result<Vec<Alarm>, StoreFault> {
+    let mut alarms = node.read(|tx| alarm::alarms(tx))?;
+    let full = Alarm {
+        member: node.member_id(),
+        kind: alarm::Kind::NoSpace,
+    };
+    if node.status().no_space && !alarms.contains(&full) {
+        alarms.push(full);
+    }
+    Ok(alarms)
+}
+
+/// The only place there is, once it is free.
+async fn turn(place: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
+    let turn = Arc::clone(place).acquire_owned().await;
+    turn.map_err(|closed| Status::internal(closed.to_string()))
 }
 
 fn alarm_member(Alarm { member, kind }: Alarm) -> AlarmMember {

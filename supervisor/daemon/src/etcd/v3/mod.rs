@@ -18,7 +18,7 @@ mod maintenance;
 mod quota;
 pub mod sweep;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod token;
 pub mod watch;
 
@@ -37,19 +37,20 @@ use corten_raft::{Node, ReadTx};
 use corten_store::auth::{self as auth_store, Caller};
 use corten_store::kv::{Answer, Command};
 use corten_store::{Command as Proposal, Response as Outcome, StoreFault, alarm, kv as store};
+pub(super) use maintenance::alarms;
 use pb::auth_server::AuthServer;
 use pb::cluster_server::ClusterServer;
 use pb::kv_server::KvServer;
 use pb::lease_server::LeaseServer;
 use pb::maintenance_server::MaintenanceServer;
 use pb::watch_server::WatchServer;
-use tokio::sync::watch as watch_channel;
+use tokio::sync::{Semaphore, watch as watch_channel};
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::service::Interceptor;
 use tonic::{Code, Status, metadata::MetadataMap};
 
-use super::now_ms;
+use super::{Passwords, now_ms};
 use crate::settings::Limits;
 use quota::Quota;
 use token::Tokens;
@@ -75,6 +76,12 @@ pub struct Shared {
     quota: Quota,
     tokens: Tokens,
     limits: Limits,
+    /// Those of v2, too: bcrypt has one bound for both.
+    passwords: Arc<Passwords>,
+    /// Held while a snapshot is made and sent: each takes as much room on the disk as the state.
+    exporting: Arc<Semaphore>,
+    /// Held while all keys are read for their hash.
+    hashing: Arc<Semaphore>,
 }
 
 impl Deref for V3 {
@@ -86,8 +93,9 @@ impl Deref for V3 {
 }
 
 impl V3 {
-    /// The services of `node`, within `limits`; their watchers are fed through `hub`, their leases kept by `lessor`.
-    pub fn new(node: Node, hub: Hub, lessor: Lessor, limits: Limits) -> V3 {
+    /// The services of `node`, within `limits`; their watchers are fed through `hub`, their leases kept by `lessor`,
+    /// passwords checked by `passwords`.
+    pub fn new(node: Node, hub: Hub, lessor: Lessor, limits: Limits, passwords: Arc<Passwords>) -> V3 {
         V3 {
             shared: Arc::new(Shared {
                 node,
@@ -96,6 +104,9 @@ impl V3 {
                 quota: Quota::new(limits.quota()),
                 tokens: Tokens::new(limits.auth_token_ttl_s),
                 limits,
+                passwords,
+                exporting: Arc::new(Semaphore::new(1)),
+                hashing: Arc::new(Semaphore::new(1)),
             }),
             token: None,
         }
@@ -122,11 +133,12 @@ impl V3 {
             return Ok(Ok(Caller::Nobody));
         };
         let standing = auth_store::standing(tx)?;
-        let owner = if standing.enabled {
-            let user = |name: &str| auth_store::user(tx, name);
-            self.tokens.owner(token, standing.since, now_ms() / 1000, user)?
-        } else {
-            None
+        let owner = match auth_store::token_secret(tx)? {
+            Some(secret) => {
+                let user = |name: &str| auth_store::user(tx, name);
+                self.tokens.owner(token, &secret, now_ms() / 1000, user)?
+            }
+            None => None,
         };
         let revision = standing.revision;
         Ok(owner

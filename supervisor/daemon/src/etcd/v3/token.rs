@@ -1,7 +1,8 @@
 //! Tokens of users who gave their password: a name, when it was given out, and a keyed hash (HMAC-SHA256) of both.
 //!
-//! The key is the hash of the user's password and when auth was switched on, which every member has and nobody else: any
-//! member knows the token again, and it ends when the password changes, the user goes or auth is switched off. What its
+//! The key is a secret that the members share, and the hash of the user's password: any member knows the token again, and it
+//! ends when the password changes, the user goes or auth is switched off. The secret is random, made with the first token
+//! after auth was switched on, and leaves the members in no backup: the hashes, which a backup has, make no token. What its
 //! owner may do is looked up anew for every request.
 //!
 //! It ends by itself, too, as etcd's simple tokens do: at a member that has not seen it for a while. So each member keeps
@@ -16,11 +17,11 @@ use corten_store::StoreFault;
 use corten_store::auth::User;
 use ring::hmac;
 
-/// A token for a user with a password, given out now, in seconds since the Unix epoch; `since` is
-/// [`corten_store::auth::Standing::since`].
-pub fn mint(user: &User, since: u64, now_s: u64) -> String {
+/// A token for a user with a password, given out now, in seconds since the Unix epoch; `secret` is
+/// [`corten_store::auth::token_secret`].
+pub fn mint(user: &User, secret: &[u8], now_s: u64) -> String {
     let content = format!("{}.{now_s:x}", URL_SAFE_NO_PAD.encode(&user.name));
-    let tag = hmac::sign(&key(user, since), content.as_bytes());
+    let tag = hmac::sign(&key(user, secret), content.as_bytes());
     format!("{content}.{}", URL_SAFE_NO_PAD.encode(tag))
 }
 
@@ -54,7 +55,7 @@ impl Tokens {
     pub fn owner(
         &self,
         token: &str,
-        since: u64,
+        secret: &[u8],
         now_s: u64,
         user: impl FnOnce(&str) -> Result<Option<User>, StoreFault>,
     ) -> Result<Option<String>, StoreFault> {
@@ -64,7 +65,7 @@ impl Tokens {
         let Some(user) = user(&name)? else {
             return Ok(None);
         };
-        let is_whole = hmac::verify(&key(&user, since), content.as_bytes(), &tag).is_ok();
+        let is_whole = hmac::verify(&key(&user, secret), content.as_bytes(), &tag).is_ok();
         let holds = is_whole && !user.password_hash.is_empty() && self.holds(token, given_s, now_s);
         Ok(holds.then_some(name))
     }
@@ -108,8 +109,8 @@ fn parts(token: &str) -> Option<(&str, Vec<u8>, String, u64)> {
     Some((content, tag, name, u64::from_str_radix(given_s, 16).ok()?))
 }
 
-fn key(user: &User, since: u64) -> hmac::Key {
-    let key = [user.password_hash.as_bytes(), &since.to_be_bytes()].concat();
+fn key(user: &User, secret: &[u8]) -> hmac::Key {
+    let key = [secret, user.password_hash.as_bytes()].concat();
     hmac::Key::new(hmac::HMAC_SHA256, &key)
 }
 
@@ -117,6 +118,8 @@ fn key(user: &User, since: u64) -> hmac::Key {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    const SECRET: &[u8] = &[5; 32];
 
     fn ann() -> User {
         User {
@@ -128,21 +131,21 @@ mod tests {
 
     fn owner_at(tokens: &Tokens, token: &str, now_s: u64, user: &User) -> Option<String> {
         let known = |name: &str| Ok((name == user.name).then(|| user.clone()));
-        tokens.owner(token, 5, now_s, known).unwrap()
+        tokens.owner(token, SECRET, now_s, known).unwrap()
     }
 
     #[test]
     fn a_token_is_known_again_and_no_other() {
         let user = ann();
         let fresh = |token: &str, user: &User| owner_at(&Tokens::new(10), token, 101, user);
-        let token = mint(&user, 5, 100);
+        let token = mint(&user, SECRET, 100);
         assert_eq!(fresh(&token, &user), Some("ann".to_owned()));
         let later = token.replacen(".64.", ".65.", 1);
         assert!(later != token && fresh(&later, &user).is_none(), "forged");
         assert_eq!(
-            fresh(&mint(&user, 4, 100), &user),
+            fresh(&mint(&user, &[4; 32], 100), &user),
             None,
-            "from before auth was switched on"
+            "from before auth was switched on, or from who has no secret"
         );
         let other = User {
             password_hash: "$2b$10$def".into(),
@@ -154,7 +157,7 @@ mod tests {
             ..user.clone()
         };
         assert_eq!(
-            fresh(&mint(&without, 5, 100), &without),
+            fresh(&mint(&without, SECRET, 100), &without),
             None,
             "no password, no token"
         );
@@ -166,7 +169,7 @@ mod tests {
     #[test]
     fn a_token_holds_as_long_as_it_is_used() {
         let (user, tokens) = (ann(), Tokens::new(10));
-        let token = mint(&user, 5, 100);
+        let token = mint(&user, SECRET, 100);
         for (now_s, holds) in [(109, true), (118, true), (127, true), (137, false), (138, false)] {
             assert_eq!(
                 owner_at(&tokens, &token, now_s, &user).is_some(),
@@ -174,10 +177,10 @@ mod tests {
                 "{now_s}"
             );
         }
-        let unused = mint(&user, 5, 100);
+        let unused = mint(&user, SECRET, 100);
         assert_eq!(owner_at(&Tokens::new(10), &unused, 110, &user), None);
         for now_s in (200..300).step_by(5) {
-            assert!(owner_at(&tokens, &mint(&user, 5, now_s), now_s, &user).is_some());
+            assert!(owner_at(&tokens, &mint(&user, SECRET, now_s), now_s, &user).is_some());
         }
         let kept = tokens.seen.lock().unwrap().last_s.len();
         assert!(kept <= 4, "{kept} are kept");

@@ -1,6 +1,7 @@
 //! The v3 face over sockets, a real store behind it: held against a real etcd's answers, and driven by Debian's etcdctl.
 #![allow(clippy::unwrap_used)]
 
+mod bounds;
 mod etcdctl;
 mod figures;
 mod leases;
@@ -10,17 +11,32 @@ mod users;
 mod watches;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use corten_etcd_api::etcdserverpb::kv_client::KvClient;
 use corten_etcd_api::etcdserverpb::{PutRequest, RangeRequest};
+use corten_raft::lessor::Lessor;
 use tonic::transport::Channel;
+
+use super::V3;
+use super::watch::hub::Hub;
+use crate::settings::Limits;
+use crate::testing::Machine;
 
 /// The machines' TTL.
 const TTL: Duration = Duration::from_secs(30);
 
+/// The services of a machine's node, without a wire in between.
+fn services(machine: &Machine) -> V3 {
+    let node = machine.supervisor.as_ref().unwrap().node.clone();
+    let (watches, _) = Hub::begin(&node).unwrap();
+    let (lessor, _) = Lessor::new(node.clone());
+    V3::new(node, watches, lessor, Limits::default(), Arc::default())
+}
+
 /// An HTTP/2 connection of its own.
-async fn connect(to: SocketAddr) -> Channel {
+pub async fn connect(to: SocketAddr) -> Channel {
     let endpoint = Channel::from_shared(format!("http://{to}")).unwrap();
     endpoint.connect().await.unwrap()
 }

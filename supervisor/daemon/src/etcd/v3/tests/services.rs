@@ -77,6 +77,23 @@ async fn members_and_maintenance() {
         cluster.member_add(add).await.unwrap_err().message(),
         "etcdserver: Peer URLs already exists"
     );
+    for url in [
+        "http://",
+        "http://a",
+        "http://a:1,http://b:1",
+        "http://a:1/b",
+        "unix://a:1",
+    ] {
+        let add = MemberAddRequest {
+            peer_ur_ls: vec![url.to_owned()],
+            is_learner: true,
+        };
+        assert_eq!(
+            cluster.member_add(add).await.unwrap_err().message(),
+            "etcdserver: given member URLs are invalid",
+            "{url}"
+        );
+    }
 
     let mut kv = KvClient::new(channel.clone());
     for at in 0..50 {

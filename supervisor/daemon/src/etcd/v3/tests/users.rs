@@ -44,7 +44,7 @@ fn denied() -> (Code, String) {
 }
 
 /// The users root and ann, who may read and write what is between `a` and `b`; auth is still off.
-async fn users(channel: &Channel) -> AuthClient<Channel> {
+pub async fn users(channel: &Channel) -> AuthClient<Channel> {
     let mut auth = AuthClient::new(channel.clone());
     for name in ["root", "ann"] {
         let user = AuthUserAddRequest {
@@ -149,6 +149,27 @@ async fn a_token_ends_with_its_password_and_with_auth() {
     auth.auth_enable(AuthEnableRequest {}).await.unwrap();
     assert_eq!(refusal(kv.put(by(&root, put("a", "4"))).await), invalid_token());
     machines[0].stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_known_to_every_member_and_after_a_restart() {
+    let mut machines = testing::cluster(3, TTL).await;
+    let channel = connect(machines[0].clients).await;
+    let mut auth = users(&channel).await;
+    auth.auth_enable(AuthEnableRequest {}).await.unwrap();
+    let ann = token(&mut auth, "ann").await;
+    for machine in &machines {
+        let mut kv = KvClient::new(connect(machine.clients).await);
+        kv.put(by(&ann, put("a", "1"))).await.unwrap();
+    }
+    let mut last = machines.pop().unwrap();
+    last.stop().await;
+    machines.push(last.restart().await);
+    let mut kv = KvClient::new(connect(machines[2].clients).await);
+    kv.put(by(&ann, put("a", "2"))).await.unwrap();
+    for machine in &mut machines {
+        machine.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
