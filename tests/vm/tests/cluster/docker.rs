@@ -2,9 +2,10 @@
 
 use anyhow::{Result, ensure};
 use corten_vm::config::REGISTRY;
-use corten_vm::rig::{fails, says};
+use corten_vm::fleetctl::{Fleetctl, unit_file};
+use corten_vm::rig::{fails, says, wait_output};
 
-use super::cluster;
+use super::{SOON, cluster};
 
 #[test]
 #[ignore = "boots machines"]
@@ -69,5 +70,40 @@ fn docker_says_what_is_wrong() -> Result<()> {
         let away = fails(c, "node1", &format!("sudo docker pull {REGISTRY}/other"), 1);
         c.restart_registry()?;
         says(&away?, &[REGISTRY])
+    })
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn a_container_unit_runs_in_its_own_cgroup_and_ends_with_its_service() -> Result<()> {
+    cluster(|c| {
+        let fleetctl = Fleetctl::by(c, "node1")?;
+        let text = format!(
+            "[Container]\nImage={REGISTRY}/paas-monitor\nPublishPort=8082:1337\n\
+             Environment=\"GREETING=hello world\"\nReadOnly=true\n[Service]\nTimeoutStartSec=3m\n\
+             [X-Fleet]\nMachineMetadata=zone=b\n"
+        );
+        let file = unit_file(c, "page.container", &text)?;
+        says(&fleetctl.run(&["start", &file])?, &["page.service", "10.77.0.12"])?;
+        ensure!(fleetctl.wait_active("page.service", SOON)? == "10.77.0.12");
+        let page = corten_vm::demo::fetch(c, "node1", "10.77.0.12:8082")?;
+        says(&page, &["container"])?;
+        let greeting = c.run("node2", "sudo docker exec systemd-page printenv GREETING")?;
+        ensure!(greeting.trim() == "hello world", "{greeting:?}");
+        // The unit's main process is the container's first.
+        let cgroup = c.run(
+            "node2",
+            "cat /proc/$(systemctl show -P MainPID page.service)/cgroup",
+        )?;
+        says(&cgroup, &["page.service"])?;
+        says(
+            &fleetctl.run(&["status", "page.container"])?,
+            &["active (running)"],
+        )?;
+        fleetctl.run(&["destroy", "page.container"])?;
+        wait_output(c, "node2", "sudo docker ps -a", SOON, |text| {
+            !text.contains("page")
+        })?;
+        Ok(())
     })
 }

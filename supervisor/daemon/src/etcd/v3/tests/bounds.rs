@@ -133,7 +133,7 @@ async fn who_lags_locks_nothing_for_a_lease_that_has_ended() {
     let mut machines = testing::cluster_with(3, TTL, |etcd| relay.stands_before("n2", etcd)).await;
     let node = |at: usize| machines[at].supervisor.as_ref().unwrap().node.clone();
     let lagging = node(2);
-    if lagging.leads().is_some() {
+    if lagging.leading_term().is_some() {
         lagging.move_leader(node(0).member_id()).await.unwrap();
     }
     let mut leases = LeaseClient::new(connect(machines[0].clients).await);
