@@ -36,6 +36,9 @@ use tx::{Db, Tables, WriteTx, fault};
 const APPLIED: &[u8] = b"applied";
 const MEMBERS: &[u8] = b"members";
 
+/// A disk with less than this is full, in bytes: some pages of a transaction fit, and others do not.
+const LITTLE_ROOM: u64 = 1 << 20;
+
 /// What takes the rows of all tables, one by one.
 pub(crate) type VisitRow<'v> = dyn FnMut(Table, &[u8], &[u8]) -> Result<(), StoreFault> + 'v;
 
@@ -172,6 +175,22 @@ impl State {
 
     /// Runs `f` in one write transaction and commits it, unless `f` fails.
     fn write<T>(&self, f: impl FnOnce(&mut WriteTx<'_>) -> Result<T, StoreFault>) -> Result<T, StoreFault> {
+        self.try_write(f).map_err(|fault| match fault {
+            // LMDB calls a write for which only a part of the room was left an I/O error.
+            StoreFault::Backend(cause) if self.is_disk_full() => StoreFault::NoSpace(cause),
+            fault => fault,
+        })
+    }
+
+    fn is_disk_full(&self) -> bool {
+        let disk = nix::sys::statvfs::statvfs(&self.mark);
+        disk.is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < LITTLE_ROOM)
+    }
+
+    fn try_write<T>(
+        &self,
+        f: impl FnOnce(&mut WriteTx<'_>) -> Result<T, StoreFault>,
+    ) -> Result<T, StoreFault> {
         let opened = self.opened()?;
         let mut tx = WriteTx {
             tables: opened.tables,
