@@ -127,6 +127,34 @@ async fn a_single_node_refuses_writes_reads_on_and_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_finds_a_part_of_its_room_waits_for_the_rest() {
+    let Some((disk, mut cluster)) =
+        node_on_small_disk("a_write_that_finds_a_part_of_its_room_waits_for_the_rest").await
+    else {
+        return;
+    };
+    let filler = fill(&disk);
+    // A value takes more pages of the state than these two.
+    let file = std::fs::OpenOptions::new().write(true).open(&filler).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 2 * 4096).unwrap();
+    drop(file); // open, it would keep its room
+    let acknowledged = write_until_refused(cluster.node(0), 0).await;
+    std::fs::remove_file(&filler).unwrap();
+    until("it has seen that there is room", || {
+        !cluster.node(0).status().no_space
+    })
+    .await;
+    put_stubbornly(cluster.node(0), "/after", "v").await;
+    for n in 0..acknowledged {
+        assert!(
+            value(cluster.node(0), &format!("/k/{n}")).is_some(),
+            "/k/{n} was acknowledged"
+        );
+    }
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_waits_for_room() {
     let Some((disk, mut cluster)) = node_on_small_disk("a_snapshot_waits_for_room").await else {
         return;
