@@ -24,7 +24,7 @@ pub const PATH: &str = "/corten/v1/heartbeat";
 pub struct Beat {
     /// Who.
     pub machine: MachineId,
-    /// In which of its lives.
+    /// Of its last join.
     pub session: u64,
 }
 
