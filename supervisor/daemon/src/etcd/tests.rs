@@ -145,7 +145,9 @@ async fn ten_mib_are_taken_by_any_member_and_reach_all() {
     })
     .await;
     let node = |machine: &Machine| machine.supervisor.as_ref().unwrap().node.clone();
-    let follower = machines.iter().find(|machine| node(machine).leading_term().is_none());
+    let follower = machines
+        .iter()
+        .find(|machine| node(machine).leading_term().is_none());
     let to = follower.unwrap().clients;
     let value = "x".repeat((10 << 20) - "value=".len());
     let set = form(to, "PUT", "/v2/keys/large", &format!("value={value}")).await;

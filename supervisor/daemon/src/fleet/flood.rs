@@ -106,7 +106,7 @@ async fn a_flood_of_requests_is_refused_and_over_when_it_is_over() {
         connections: 20,
         requests: 8,
         bodies: 4,
-        body: Duration::from_secs(5),
+        body: Duration::from_secs(12),
         ..Numbers::default()
     };
     let (to, _stopper) = served(&machines[0], numbers).await;
@@ -120,7 +120,7 @@ async fn a_flood_of_requests_is_refused_and_over_when_it_is_over() {
     })
     .await;
     // Some get a turn and bring no body, the others' turn does not come.
-    let late = r#""code":400,"message":"unable to decode body: it did not come within 5 s""#;
+    let late = r#""code":400,"message":"unable to decode body: it did not come within 12 s""#;
     for half in &mut halves {
         let said = rest(half).await;
         assert!(

@@ -77,10 +77,6 @@ impl Api {
                     "the store answered {other:?} to a change of the fleet"
                 ))),
             },
-            Err(ProposeError::TooLarge { size, limit }) => Err(Refusal::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the unit is too large: {size} bytes, at most {limit}"),
-            )),
             Err(error @ ProposeError::NoSpace) => {
                 Err(Refusal::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()))
             }

@@ -14,6 +14,9 @@ use super::answer::{self, Refusal};
 use super::wire::{self, UnitPage, WireUnit};
 use super::{Api, Query};
 
+/// The largest unit file, in bytes: every machine has every unit of the cluster in its store.
+const UNIT_LIMIT: usize = 3 << 19;
+
 /// GET /units
 pub async fn list(api: &Api, query: &Query) -> Result<Response<Body>, Refusal> {
     let token = query.page(api.token_limit)?;
@@ -75,6 +78,13 @@ pub async fn put(api: &Api, item: &str, headers: &HeaderMap, body: Body) -> Resu
     }
     if !file.options.is_empty() && content_differs {
         x_fleet::validate(&file).map_err(Refusal::bad_request)?;
+        let size = file.to_string().len();
+        if size > UNIT_LIMIT {
+            return Err(Refusal::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the unit is too large: {size} bytes, at most {UNIT_LIMIT}"),
+            ));
+        }
         let desired = desired.unwrap_or(JobState::Inactive);
         api.change(Command::SetUnit { name, file, desired }).await?;
         return Ok(answer::empty(StatusCode::CREATED));

@@ -316,7 +316,7 @@ async fn what_does_not_belong_together_is_refused() {
     put(cluster.node(0), "/k", "v").await;
     let big = cluster
         .node(0)
-        .propose(set("/big", &"x".repeat(2 << 20)))
+        .propose(set("/big", &"x".repeat(11 << 20)))
         .await
         .unwrap_err();
     assert!(matches!(big, ProposeError::TooLarge { .. }), "{big}");
