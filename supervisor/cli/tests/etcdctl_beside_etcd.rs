@@ -17,6 +17,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+#[path = "beside/files.rs"]
+mod files;
+#[path = "beside/members.rs"]
+mod members;
+#[path = "beside/tls.rs"]
+mod tls;
+
 /// One command a line; `<` in front gives it `text` on standard input. `?` in front compares only the exit code: the
 /// texts of a wrong command line are the argument parser's, and 3.4 words a lost connection differently from 2.3.
 const SCRIPT: &str = include_str!("etcdctl-v2.txt");
@@ -41,8 +48,18 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let rig = Rig::new(&etcd, real_etcdctl);
-    let differences =
-        rig.compare("2", SCRIPT) + rig.compare("3", SCRIPT_3) + rig.watch_for_ever() + rig.exec_watch();
+    let dir = |name: &str| {
+        let dir = rig.dir.path().join(name);
+        fs::create_dir(&dir).expect("a directory for a test");
+        dir
+    };
+    let differences = rig.compare("2", SCRIPT)
+        + rig.compare("3", SCRIPT_3)
+        + rig.watch_for_ever()
+        + rig.exec_watch()
+        + files::look(&rig.ours, &rig.etcdctl, &dir("files"))
+        + tls::look(&etcd, &rig.etcdctl, &dir("tls"))
+        + members::lose_members(&etcd, &rig.etcdctl, &dir("members"));
     if differences == 0 {
         ExitCode::SUCCESS
     } else {
@@ -67,7 +84,7 @@ struct Rig {
     ours: Server,
     real_etcdctl: PathBuf,
     etcdctl: PathBuf,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Rig {
@@ -76,14 +93,20 @@ impl Rig {
         let etcdctl = dir.path().join("etcdctl");
         symlink(std::env::current_exe().expect("our own path"), &etcdctl)
             .expect("a link under the name etcdctl");
-        let real = Server::start(etcd, &dir.path().join("real"));
-        let ours = Server::start(etcd, &dir.path().join("ours"));
+        let [real, ours] = ["real", "ours"].map(|name| {
+            let dir = dir.path().join(name);
+            fs::create_dir(&dir).expect("a directory for a server");
+            let mut alone = Server::cluster(etcd, &dir, 1, "http", &[]);
+            let server = alone.remove(0);
+            server.wait();
+            server
+        });
         Rig {
             real,
             ours,
             real_etcdctl,
             etcdctl,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -101,23 +124,20 @@ impl Rig {
             };
             let mut real = self.real.run(api, &self.real_etcdctl, line, &input);
             let mut ours = self.ours.run(api, &self.etcdctl, line, &input);
-            if line.starts_with("endpoint status") {
-                real.text = without_indexes(&real.text);
-                ours.text = without_indexes(&ours.text);
-            }
-            if exit_only {
-                real.text.clear();
-                ours.text.clear();
+            for run in [&mut real, &mut ours] {
+                if line.starts_with("endpoint status") {
+                    run.stdout = without_indexes(&run.stdout);
+                }
+                if exit_only {
+                    run.stdout.clear();
+                    run.stderr.clear();
+                }
             }
             if real == ours {
                 println!("ok   etcdctl {line}");
             } else {
                 differences += 1;
-                println!(
-                    "DIFF etcdctl {line}\n--- theirs, exit {:?}\n{}",
-                    real.code, real.text
-                );
-                println!("--- ours, exit {:?}\n{}---", ours.code, ours.text);
+                println!("DIFF etcdctl {line}\n--- theirs {real:#?}\n--- ours {ours:#?}");
             }
         }
         differences
@@ -182,65 +202,86 @@ fn check<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> u
 }
 
 fn interrupt(child: &Child) {
-    let pid = Pid::from_raw(child.id().try_into().expect("a pid"));
-    kill(pid, Signal::SIGINT).expect("our own child");
+    kill(pid(child), Signal::SIGINT).expect("our own child");
 }
 
-#[derive(PartialEq)]
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id().try_into().expect("a pid"))
+}
+
+#[derive(Debug, PartialEq)]
 struct Run {
-    text: String,
+    stdout: String,
+    stderr: String,
     code: Option<i32>,
 }
 
 /// A real etcd on loopback, killed when dropped.
 struct Server {
     child: Child,
+    /// Starts it, and after its death again.
+    start: Command,
     client: String,
     peer: String,
 }
 
 impl Server {
-    fn start(etcd: &Path, dir: &Path) -> Server {
-        fs::create_dir(dir).expect("a directory for the server");
-        let [client, peer] = [free_address(), free_address()];
-        let [client_url, peer_url] = [format!("http://{client}"), format!("http://{peer}")];
-        let log = fs::File::create(dir.join("log")).expect("a log file");
-        let child = Command::new(etcd)
-            .args([
-                "--enable-v2",
-                "--name",
-                "n1",
-                "--initial-cluster",
-                &format!("n1={peer_url}"),
-            ])
-            .args([
-                "--listen-client-urls",
-                &client_url,
-                "--advertise-client-urls",
-                &client_url,
-            ])
-            .args([
-                "--listen-peer-urls",
-                &peer_url,
-                "--initial-advertise-peer-urls",
-                &peer_url,
-            ])
-            .args(["--logger", "zap", "--data-dir"])
-            .arg(dir.join("data"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("etcd starts");
-        let server = Server { child, client, peer };
+    /// So many of one cluster, with their files in `dir`; they may not be up yet.
+    fn cluster(etcd: &Path, dir: &Path, count: usize, scheme: &str, more: &[String]) -> Vec<Server> {
+        let addresses: Vec<[String; 2]> = (0..count).map(|_| [free_address(), free_address()]).collect();
+        let all: Vec<String> = addresses
+            .iter()
+            .enumerate()
+            .map(|(number, [_, peer])| format!("n{number}=http://{peer}"))
+            .collect();
+        let started = addresses.into_iter().enumerate().map(|(number, [client, peer])| {
+            let log = fs::File::create(dir.join(format!("n{number}.log"))).expect("a log file");
+            let mut start = Command::new(etcd);
+            start
+                .arg("--enable-v2")
+                .arg(format!("--name=n{number}"))
+                .arg(format!("--data-dir={}", dir.join(format!("n{number}")).display()))
+                .arg(format!("--initial-cluster={}", all.join(",")))
+                .arg(format!("--listen-client-urls={scheme}://{client}"))
+                .arg(format!("--advertise-client-urls={scheme}://{client}"))
+                .arg(format!("--listen-peer-urls=http://{peer}"))
+                .arg(format!("--initial-advertise-peer-urls=http://{peer}"))
+                .args(["--logger", "zap"])
+                .args(more)
+                .stdout(Stdio::null())
+                .stderr(log);
+            Server {
+                child: start.spawn().expect("etcd starts"),
+                start,
+                client,
+                peer,
+            }
+        });
+        started.collect()
+    }
+
+    /// Kills it.
+    fn lose(&mut self) {
+        self.child.kill().expect("our own child");
+        self.child.wait().expect("our own child");
+    }
+
+    /// Starts it on what it left.
+    fn again(&mut self) {
+        self.child = self.start.spawn().expect("etcd starts");
+        self.wait();
+    }
+
+    /// Until it serves.
+    fn wait(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !server.is_healthy() {
+        while !self.is_healthy() {
             assert!(
                 Instant::now() < deadline,
                 "etcd did not become healthy within 60 s"
             );
             std::thread::yield_now();
         }
-        server
     }
 
     fn is_healthy(&self) -> bool {
@@ -270,7 +311,7 @@ impl Server {
     fn command(&self, api: &str, program: &Path, line: &str) -> Command {
         let mut command = Command::new("timeout");
         command
-            .arg("60")
+            .arg("180")
             .arg(program)
             .args(words(line))
             .env_clear()
@@ -297,8 +338,10 @@ impl Server {
         drop(stdin);
         let output = child.wait_with_output().expect("our own child");
         let text = [output.stdout, output.stderr].map(|bytes| self.generic(&String::from_utf8_lossy(&bytes)));
+        let [stdout, stderr] = text;
         Run {
-            text: text.join("--- stderr\n"),
+            stdout,
+            stderr,
             code: output.status.code(),
         }
     }
@@ -309,8 +352,11 @@ impl Server {
         let text: String = text
             .split_inclusive('\n')
             .filter(|line| !line.starts_with("stty: ") && !line.starts_with("{\"level\""))
+            .map(without_widths)
             .collect();
         let text = text.replace(&self.client, "CLIENT").replace(&self.peer, "PEER");
+        // A moment later there are only 99 s left.
+        let text = text.replace("\"ttl\":100", "\"ttl\":99");
         text.split_inclusive([' ', '\n', ',', ':', '{', '}', '[', ']'])
             .map(generic_word)
             .collect()
@@ -340,6 +386,19 @@ fn generic_word(word: &str) -> String {
         word.replace(bare, "ANY")
     } else {
         word.to_owned()
+    }
+}
+
+/// A row of a table, without what shows how wide its columns are: a time is as long as it is.
+fn without_widths(line: &str) -> String {
+    match line.as_bytes().first() {
+        Some(b'+') => line.replace('-', ""),
+        Some(b'|') => line
+            .split_whitespace()
+            .map(|word| format!("{word} "))
+            .chain(["\n".to_owned()])
+            .collect(),
+        _ => line.to_owned(),
     }
 }
 

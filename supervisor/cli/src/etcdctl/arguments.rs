@@ -27,6 +27,8 @@ pub(super) fn command() -> Command {
         .about("A simple command line client for etcd's v2 keys API")
         .after_help(EXAMPLES)
         .disable_version_flag(true)
+        // The last one counts, as for etcdctl.
+        .args_override_self(true)
         .subcommand_value_name("COMMAND")
         .args(globals());
     for sub in key_commands() {

@@ -7,6 +7,7 @@
 mod arguments;
 mod auth;
 mod cluster;
+mod dashes;
 mod discovery;
 mod fault;
 mod health;
@@ -35,7 +36,9 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     if std::env::var("ETCDCTL_API").is_ok_and(|api| api == "3") {
         return v3::main(args);
     }
-    let matches = match arguments::command().try_get_matches_from(args) {
+    let command = arguments::command();
+    let args = dashes::doubled(&command, args);
+    let matches = match command.try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
     };

@@ -14,5 +14,5 @@ mod tls;
 pub(crate) use endpoint::{EndpointError, Target};
 pub(crate) use error::{SSH_ADVICE, SendError, go_words};
 pub(crate) use exchange::{Request, Response};
-pub(crate) use link::{Dial, Link, dial};
+pub(crate) use link::{Dial, Link, Wire, dial};
 pub(crate) use tls::{TlsFiles, TlsSetup};

@@ -1,15 +1,18 @@
 //! TLS for https endpoints: the server's certificate is checked against a CA file or the system's, ours is shown
 //! where given.
 //!
-//! Refuses to do: connections to a server whose certificate does not verify. There is no switch for it.
+//! Refuses to do: connections to a server whose certificate does not verify, unless [`TlsSetup::believe_anybody`] was
+//! called: for etcdctl's `--insecure-skip-tls-verify` alone.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -35,6 +38,8 @@ pub(crate) struct TlsSetup {
     files: TlsFiles,
     /// What we want to speak (ALPN), if that has to be said.
     protocol: Option<&'static str>,
+    /// Whether any certificate will do.
+    anybody: bool,
 }
 
 /// Why TLS did not come about.
@@ -75,8 +80,18 @@ impl TlsSetup {
         }
         Ok(TlsSetup {
             files,
-            protocol: None,
+            ..TlsSetup::default()
         })
+    }
+
+    /// Takes any certificate: it keeps listeners out, not impostors.
+    pub(crate) fn believe_anybody(&mut self) {
+        self.anybody = true;
+    }
+
+    /// Whether the files can be used.
+    pub(crate) fn check(&self) -> Result<(), TlsError> {
+        self.config().map(|_| ())
     }
 
     /// Asks the server for a protocol, as `h2`.
@@ -86,10 +101,16 @@ impl TlsSetup {
 
     fn config(&self) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(TlsError::Pair)?
-            .with_root_certificates(roots(self.files.ca.as_deref())?);
+            .map_err(TlsError::Pair)?;
+        let builder = if self.anybody {
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        } else {
+            builder.with_root_certificates(roots(self.files.ca.as_deref())?)
+        };
         let (Some(cert), Some(key)) = (&self.files.cert, &self.files.key) else {
             return Ok(builder.with_no_client_auth());
         };
@@ -142,5 +163,44 @@ fn file_error(what: &'static str, path: &Path, why: impl ToString) -> TlsError {
         what,
         path: path.to_owned(),
         why: why.to_string(),
+    }
+}
+
+/// Believes any certificate, as long as the server has its key.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -8,8 +8,10 @@ use crate::go;
 pub(super) fn command() -> Command {
     let mut command = Command::new("etcdctl")
         .about("A simple command line client for etcd3 (ETCDCTL_API=3)")
-        .after_help("Exit codes: 0 ok, 1 error of the server, 2 no connection or login, 3 input that cannot be read, 4 an option that\nasks for what is not there, 5 a watch that ended, 6 a file, 128 wrong arguments.")
+        .after_help("Exit codes: 0 ok, 1 error of the server, no connection, or an option or command that is unknown, 2 no login,\n3 input that cannot be read, 4 an option that asks for what is not there, 5 a watch that ended, 6 a file, 128 arguments that\nare missing, too many or cannot be used.")
         .disable_version_flag(true)
+        // The last one counts, as for etcdctl.
+        .args_override_self(true)
         .subcommand_value_name("COMMAND")
         .args(globals());
     for sub in key_value() {
@@ -79,21 +81,17 @@ pub(super) fn command() -> Command {
             "Snapshots of a member's store",
             vec![
                 leaf("save", "FILE", "Store one in a file"),
-                leaf("status", "FILE", "Not here: see etcdutl"),
-                leaf("restore", "FILE", "Not here: see etcdutl"),
+                not_here("status"),
+                not_here("restore"),
             ],
         ))
         .subcommand(
-            Command::new("lock")
-                .about("Hold a lock until CTRL+C, or while a program runs")
-                .args([
-                    Arg::new("rest")
-                        .num_args(0..)
-                        .value_name("NAME [COMMAND...]")
-                        .trailing_var_arg(true)
-                        .allow_hyphen_values(true),
-                    integer("ttl", "SECONDS", "How long it outlives us").default_value("10"),
-                ]),
+            leaf(
+                "lock",
+                "NAME [COMMAND...]",
+                "Hold a lock until CTRL+C, or while a program runs; its own options stand behind --",
+            )
+            .arg(integer("ttl", "SECONDS", "How long it outlives us").default_value("10")),
         )
         .subcommand(
             leaf("elect", "NAME [PROPOSAL]", "Be elected, or see who is")
@@ -125,6 +123,7 @@ fn globals() -> Vec<Arg> {
     };
     vec![
         text("endpoints", "Members to talk to [default: 127.0.0.1:2379]")
+            .action(ArgAction::Append)
             .value_name("HOST:PORT[,...]")
             .env("ETCDCTL_ENDPOINTS")
             .hide_env(true),
@@ -165,12 +164,29 @@ fn globals() -> Vec<Arg> {
         go::switch("debug", "No effect").global(true).hide(true),
         go::switch(
             "insecure-transport",
-            "No effect: a URL says whether TLS is spoken",
+            "Speak TLS only to https:// and where files for it are named [default: true]",
         )
-        .global(true)
-        .hide(true),
-        time("keepalive-time", "2s", "No effect").hide(true),
-        time("keepalive-timeout", "6s", "No effect").hide(true),
+        .default_value("true")
+        .env("ETCDCTL_INSECURE_TRANSPORT")
+        .hide_env(true)
+        .global(true),
+        go::switch(
+            "insecure-skip-tls-verify",
+            "Take any certificate of a server: against listeners, not against impostors",
+        )
+        .env("ETCDCTL_INSECURE_SKIP_TLS_VERIFY")
+        .hide_env(true)
+        .global(true),
+        time(
+            "keepalive-time",
+            "2s",
+            "Silence after which a server is asked for a sign of life; at least 10s",
+        ),
+        time(
+            "keepalive-timeout",
+            "6s",
+            "Time it has for one, before another is tried",
+        ),
     ]
 }
 
@@ -289,6 +305,20 @@ fn leaf(name: &'static str, words: &'static str, about: &'static str) -> Command
         .value_name(words)
         .hide(words.is_empty());
     Command::new(name).about(about).arg(rest)
+}
+
+/// A command of another program; says so whatever is behind it.
+fn not_here(name: &'static str) -> Command {
+    Command::new(name)
+        .about("Not here: see etcdutl")
+        .disable_help_flag(true)
+        .arg(
+            Arg::new("rest")
+                .num_args(0..)
+                .hide(true)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true),
+        )
 }
 
 fn option(name: &'static str, value_name: &'static str, help: &'static str) -> Arg {

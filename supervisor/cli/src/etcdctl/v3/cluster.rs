@@ -185,13 +185,13 @@ where
     Q: prost::Message + Send + Sync + 'static,
     A: prost::Message + Default + Send + Sync + 'static,
 {
-    let etcd = match Etcd::connect_to(settings, endpoint).await {
+    let etcd = match Etcd::connect_to(settings, std::slice::from_ref(endpoint)).await {
         Ok(etcd) => etcd,
-        Err(Refused::Unreachable(why)) => return Err((Code::Unavailable, why)),
+        Err(Refused::Unreachable(unreached)) => return Err((Code::Unavailable, unreached.why())),
         Err(Refused::Login(status)) => return Err((status.code(), told(&status))),
     };
     let answer = etcd.ask(path, request).await;
-    answer.map_err(|status| (status.code(), told(&status)))
+    answer.map_err(|status| (status.code(), etcd.why(&status)))
 }
 
 /// Runs `endpoint <verb>`.
@@ -204,10 +204,16 @@ pub(super) async fn endpoint(settings: &Settings, verb: &str, matches: &ArgMatch
     }
 }
 
+/// What came of asking one endpoint.
+struct Checked<'e> {
+    url: &'e str,
+    took: String,
+    fault: Option<String>,
+}
+
 /// Healthy is who reads a key through the log, or refuses to because it does not know us.
 async fn health(settings: &Settings, endpoints: &[Endpoint]) -> Result<(), Failure> {
-    let mut shown = Vec::new();
-    let mut all_healthy = true;
+    let mut checked = Vec::new();
     for endpoint in endpoints {
         let begun = Instant::now();
         let request = pb::RangeRequest {
@@ -215,37 +221,62 @@ async fn health(settings: &Settings, endpoints: &[Endpoint]) -> Result<(), Failu
             ..pb::RangeRequest::default()
         };
         let asked = ask::<_, pb::RangeResponse>(settings, endpoint, "/etcdserverpb.KV/Range", request).await;
-        let took = number::duration(begun.elapsed());
-        let fault = match asked {
-            Ok(_) | Err((Code::PermissionDenied, _)) => None,
-            Err((_, why)) => Some(why),
+        let one = Checked {
+            url: &endpoint.url,
+            took: number::duration(begun.elapsed()),
+            fault: match asked {
+                Ok(_) | Err((Code::PermissionDenied, _)) => None,
+                Err((_, why)) => Some(why),
+            },
         };
-        all_healthy &= fault.is_none();
-        let url = &endpoint.url;
-        match (settings.format, fault) {
-            (Format::Json, fault) => {
-                let error = fault.map_or(String::new(), |why| {
-                    format!(",\"error\":{}", crate::go::to_json(&why))
-                });
-                let healthy = error.is_empty();
-                shown.push(format!(
-                    "{{\"endpoint\":{},\"health\":{healthy},\"took\":\"{took}\"{error}}}",
-                    crate::go::to_json(url)
-                ));
-            }
-            (_, None) => tell(format!(
-                "{url} is healthy: successfully committed proposal: took = {took}"
-            )),
-            (_, Some(why)) => tell(format!("{url} is unhealthy: failed to commit proposal: {why}")),
+        if matches!(settings.format, Format::Simple { .. }) {
+            one.tell();
+        }
+        checked.push(one);
+    }
+    match settings.format {
+        Format::Simple { .. } => {}
+        Format::Json => {
+            let all: Vec<String> = checked.iter().map(Checked::json).collect();
+            say(format!("[{}]", all.join(",")));
+        }
+        Format::Table => {
+            let rows: Vec<Vec<String>> = checked.iter().map(Checked::row).collect();
+            table(&["ENDPOINT", "HEALTH", "TOOK", "ERROR"], &rows);
         }
     }
-    if settings.format == Format::Json {
-        say(format!("[{}]", shown.join(",")));
-    }
-    if all_healthy {
+    if checked.iter().all(|one| one.fault.is_none()) {
         Ok(())
     } else {
         Err(Failure::new(ERROR, "unhealthy cluster"))
+    }
+}
+
+impl Checked<'_> {
+    fn tell(&self) {
+        let Checked { url, took, fault } = self;
+        tell(match fault {
+            None => format!("{url} is healthy: successfully committed proposal: took = {took}"),
+            Some(why) => format!("{url} is unhealthy: failed to commit proposal: {why}"),
+        });
+    }
+
+    fn json(&self) -> String {
+        let (url, took) = (crate::go::to_json(&self.url), &self.took);
+        let error = self.fault.as_ref().map_or(String::new(), |why| {
+            format!(",\"error\":{}", crate::go::to_json(why))
+        });
+        let healthy = self.fault.is_none();
+        format!("{{\"endpoint\":{url},\"health\":{healthy},\"took\":\"{took}\"{error}}}")
+    }
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.url.to_owned(),
+            self.fault.is_none().to_string(),
+            self.took.clone(),
+            self.fault.clone().unwrap_or_default(),
+        ]
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) const BAD_CONNECTION: u8 = 2;
 pub(super) const INVALID_INPUT: u8 = 3;
 /// An option that asks for what is not there.
 pub(super) const BAD_FEATURE: u8 = 4;
-/// A watch that the server ended.
+/// A watch that the server ended; also a snapshot of more than one member, as etcdctl has it.
 pub(super) const INTERRUPTED: u8 = 5;
 /// A file.
 pub(super) const IO: u8 = 6;

@@ -211,6 +211,9 @@ pub(super) async fn get(etcd: &Etcd, format: Format, matches: &ArgMatches) -> Re
         .call("/etcdserverpb.KV/Range", range_request(matches)?)
         .await?;
     format.show("etcdserverpb.RangeResponse", &answer, || {
+        if switch(matches, "count-only") {
+            say(answer.count.to_string());
+        }
         show_range(format, &answer, value_only);
     });
     Ok(())

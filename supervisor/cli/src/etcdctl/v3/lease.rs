@@ -1,19 +1,20 @@
 //! `lease grant`, `revoke`, `timetolive`, `list`, `keep-alive`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 use corten_etcd_api::etcdserverpb as pb;
 use futures_util::stream;
+use tonic::Status;
 
-use super::connection::Etcd;
+use super::connection::{Etcd, is_lost};
 use super::fault::{BAD_CONNECTION, ERROR, Failure};
 use super::print::{Format, header_fields};
 use super::{number, switch, words};
 use crate::terminal::say;
 
-/// The least time between two signs of life.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The least time between two signs of life, and before a lost member's place is taken by another.
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(
     etcd: &Etcd,
@@ -135,8 +136,18 @@ async fn time_to_live(etcd: &Etcd, format: Format, id: i64, keys: bool) -> Resul
 }
 
 async fn keep_alive(etcd: &Etcd, format: Format, id: i64, once: bool) -> Result<(), Failure> {
+    let mut kept_until = Instant::now();
     loop {
-        let ttl = match live(etcd, id).await? {
+        let answer = match live(etcd, id).await {
+            Ok(answer) => answer,
+            // Another member may be there before the lease ends.
+            Err(status) if is_lost(&status) && Instant::now() < kept_until => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            Err(status) => return Err(etcd.failure(&status)),
+        };
+        let ttl = match answer {
             Some(answer) => {
                 match format {
                     Format::Json => say(format!(
@@ -146,7 +157,7 @@ async fn keep_alive(etcd: &Etcd, format: Format, id: i64, once: bool) -> Result<
                     )),
                     _ => say(format!("lease {id:016x} keepalived with TTL({})", answer.ttl)),
                 }
-                answer.ttl
+                Duration::from_secs(answer.ttl.unsigned_abs())
             }
             None if once => {
                 return Err(Failure::new(
@@ -162,32 +173,35 @@ async fn keep_alive(etcd: &Etcd, format: Format, id: i64, once: bool) -> Result<
         if once {
             return Ok(());
         }
-        let pause = Duration::from_secs(ttl.unsigned_abs()) / 3;
+        kept_until = Instant::now() + ttl;
         tokio::select! {
-            () = tokio::time::sleep(pause.max(PAUSE)) => {}
+            () = tokio::time::sleep((ttl / 3).max(PAUSE)) => {}
             _ = tokio::signal::ctrl_c() => return Ok(()),
         }
     }
 }
 
 /// One sign of life; `None` if the lease is gone.
-pub(super) async fn live(etcd: &Etcd, id: i64) -> Result<Option<pb::LeaseKeepAliveResponse>, Failure> {
+async fn live(etcd: &Etcd, id: i64) -> Result<Option<pb::LeaseKeepAliveResponse>, Status> {
     let requests = stream::iter([pb::LeaseKeepAliveRequest { id }]);
     let mut answers = etcd
         .stream::<_, pb::LeaseKeepAliveResponse>("/etcdserverpb.Lease/LeaseKeepAlive", requests)
         .await?;
-    let answer = answers.message().await;
-    let answer = answer.map_err(|status| Failure::new(ERROR, super::connection::words(&status)))?;
+    let answer = answers.message().await?;
     Ok(answer.filter(|answer| answer.ttl > 0))
 }
 
-/// Keeps a lease until dropped or gone; ends when it is gone.
+/// Keeps a lease until dropped or gone; ends when it is gone, or must be as no member was heard of for its time.
 pub(super) async fn keep(etcd: &Etcd, id: i64, ttl: i64) {
-    let pause = Duration::from_secs(ttl.unsigned_abs()) / 3;
-    loop {
-        tokio::time::sleep(pause.max(PAUSE)).await;
-        if matches!(live(etcd, id).await, Ok(None)) {
-            return;
+    let ttl = Duration::from_secs(ttl.unsigned_abs()).max(PAUSE * 2);
+    let pause = (ttl / 3).max(PAUSE);
+    let (mut kept, mut next) = (Instant::now(), pause);
+    while kept.elapsed() < ttl {
+        tokio::time::sleep(next).await;
+        match tokio::time::timeout(pause, live(etcd, id)).await {
+            Ok(Ok(Some(_))) => (kept, next) = (Instant::now(), pause),
+            Ok(Ok(None)) => return,
+            Ok(Err(_)) | Err(_) => next = PAUSE,
         }
     }
 }

@@ -4,8 +4,9 @@ use clap::ArgMatches;
 use corten_etcd_api::etcdserverpb as pb;
 use corten_etcd_api::{v3electionpb, v3lockpb};
 use futures_util::stream;
+use tonic::{Status, Streaming};
 
-use super::connection::{Etcd, words as told};
+use super::connection::{Etcd, is_lost};
 use super::fault::{ERROR, Failure};
 use super::print::Format;
 use super::{lease, switch, words};
@@ -68,26 +69,8 @@ pub(super) async fn elect(etcd: &Etcd, format: Format, matches: &ArgMatches) -> 
     };
     let name = bytes::Bytes::from(name.as_bytes().to_vec());
     if listens {
-        let observing = async {
-            let request = v3electionpb::LeaderRequest { name };
-            let mut leaders = etcd
-                .stream::<_, v3electionpb::LeaderResponse>(
-                    "/v3electionpb.Election/Observe",
-                    stream::iter([request]),
-                )
-                .await?;
-            loop {
-                match leaders.message().await {
-                    Ok(Some(leader)) => {
-                        leader.kv.iter().for_each(|pair| format.pair(pair, false));
-                    }
-                    Ok(None) => return Err(Failure::new(ERROR, "election lost")),
-                    Err(status) => return Err(Failure::new(ERROR, told(&status))),
-                }
-            }
-        };
         return tokio::select! {
-            ended = observing => ended,
+            ended = observe(etcd, format, name) => ended,
             _ = tokio::signal::ctrl_c() => Ok(()),
         };
     }
@@ -106,6 +89,44 @@ pub(super) async fn elect(etcd: &Etcd, format: Format, matches: &ArgMatches) -> 
     in_session(etcd, session, ELECTION_TTL, elected).await
 }
 
+/// Prints who is elected, and who is next; goes on at another member when its own is lost.
+async fn observe(etcd: &Etcd, format: Format, name: bytes::Bytes) -> Result<(), Failure> {
+    let mut shown = None;
+    loop {
+        let request = v3electionpb::LeaderRequest { name: name.clone() };
+        let path = "/v3electionpb.Election/Observe";
+        let observing = etcd.stream::<_, v3electionpb::LeaderResponse>(path, stream::iter([request]));
+        let end = match observing.await {
+            Ok(leaders) => show_leaders(leaders, format, &mut shown).await,
+            Err(status) => status,
+        };
+        if shown.is_none() || !is_lost(&end) {
+            return Err(etcd.failure(&end));
+        }
+        tokio::time::sleep(lease::PAUSE).await;
+    }
+}
+
+/// Prints those that were not the last to be shown, until the stream ends.
+async fn show_leaders(
+    mut leaders: Streaming<v3electionpb::LeaderResponse>,
+    format: Format,
+    shown: &mut Option<(bytes::Bytes, i64)>,
+) -> Status {
+    loop {
+        let pair = match leaders.message().await {
+            Ok(Some(leader)) => leader.kv.unwrap_or_default(),
+            Ok(None) => return Status::unknown("election lost"),
+            Err(status) => return status,
+        };
+        let now = Some((pair.key.clone(), pair.mod_revision));
+        if *shown != now {
+            format.pair(&pair, false);
+            *shown = now;
+        }
+    }
+}
+
 /// Does something while a lease is kept; ends the lease, and with it what hangs on it.
 async fn in_session(
     etcd: &Etcd,
@@ -121,23 +142,37 @@ async fn in_session(
         _ = tokio::signal::ctrl_c() => Ok(()),
         _ = terminated.recv() => Ok(()),
     };
-    let request = pb::LeaseRevokeRequest { id: session };
-    let revoked: Result<pb::LeaseRevokeResponse, _> =
-        etcd.call("/etcdserverpb.Lease/LeaseRevoke", request).await;
-    ended.and(revoked.map(|_| ()))
+    let revoked = match revoke(etcd, session).await {
+        // The first call finds out that a member is gone, the second goes to another.
+        Err(status) if is_lost(&status) => revoke(etcd, session).await,
+        other => other,
+    };
+    ended.and(revoked.map(|_| ()).map_err(|status| etcd.failure(&status)))
 }
 
-/// A call that has one answer and any time for it.
+async fn revoke(etcd: &Etcd, id: i64) -> Result<pb::LeaseRevokeResponse, Status> {
+    etcd.ask("/etcdserverpb.Lease/LeaseRevoke", pb::LeaseRevokeRequest { id })
+        .await
+}
+
+/// A call that has one answer and any time for it. What it does is bound to a lease and done once, so it is repeated at
+/// another member when its own is lost.
 async fn wait<Q, A>(etcd: &Etcd, path: &'static str, request: Q) -> Result<A, Failure>
 where
-    Q: prost::Message + Send + Sync + 'static,
+    Q: prost::Message + Clone + Send + Sync + 'static,
     A: prost::Message + Default + Send + Sync + 'static,
 {
-    let mut answers = etcd.stream::<Q, A>(path, stream::iter([request])).await?;
-    match answers.message().await {
-        Ok(Some(answer)) => Ok(answer),
-        Ok(None) => Err(Failure::new(ERROR, "the server ended the call without an answer")),
-        Err(status) => Err(Failure::new(ERROR, told(&status))),
+    loop {
+        let asked = match etcd.stream::<Q, A>(path, stream::iter([request.clone()])).await {
+            Ok(mut answers) => answers.message().await,
+            Err(status) => Err(status),
+        };
+        match asked {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => return Err(Failure::new(ERROR, "the server ended the call without an answer")),
+            Err(status) if is_lost(&status) => tokio::time::sleep(lease::PAUSE).await,
+            Err(status) => return Err(etcd.failure(&status)),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod arguments;
 mod auth;
 mod cluster;
 mod connection;
+mod dial;
 mod fault;
 mod key_value;
 mod lease;
@@ -15,6 +16,7 @@ mod number;
 mod print;
 mod settings;
 mod snapshot;
+mod trace;
 mod txn;
 mod watch;
 
@@ -73,6 +75,8 @@ async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         "endpoint" => return cluster::endpoint(&settings, verb, below).await,
         "defrag" => return cluster::defragment(&settings, command).await,
         "move-leader" => return cluster::move_leader(&settings, command).await,
+        "snapshot" => return snapshot::run(&settings, verb, below).await,
+        "watch" => return watch::run(&settings, command).await,
         _ => {}
     }
     let format = settings.format;
@@ -83,11 +87,9 @@ async fn run(matches: &ArgMatches) -> Result<(), Failure> {
         "del" => key_value::delete(&etcd, format, command).await,
         "compaction" => key_value::compact(&etcd, command).await,
         "txn" => txn::run(&etcd, format, command).await,
-        "watch" => watch::run(&etcd, format, command).await,
         "lease" => lease::run(&etcd, format, verb, below).await,
         "member" => cluster::member(&etcd, format, verb, below).await,
         "alarm" => cluster::alarm(&etcd, format, verb).await,
-        "snapshot" => snapshot::run(&etcd, verb, below).await,
         "lock" => lock::lock(&etcd, format, command).await,
         "elect" => lock::elect(&etcd, format, command).await,
         "auth" => auth::auth(&etcd, verb).await,

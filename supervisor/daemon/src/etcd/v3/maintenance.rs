@@ -3,9 +3,11 @@
 //! A member whose disk is full says so among the alarms for as long as it is so, and nobody needs to disarm that. Nothing needs defragmenting either: free pages of the state are used again.
 
 use std::fs::File;
-use std::io::Read;
+use std::future::ready;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use corten_etcd_api::etcdserverpb::alarm_request::AlarmAction;
@@ -18,9 +20,11 @@ use corten_etcd_api::etcdserverpb::{
 use corten_raft::{MoveLeaderError, Node};
 use corten_store::alarm::{self, Alarm};
 use corten_store::{Command, Response as Outcome, StoreFault, kv};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinError;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
@@ -33,6 +37,8 @@ const CHUNK: usize = 256 << 10;
 const SECTOR: u64 = 512;
 /// How many chunks may wait for a slow client.
 const AHEAD: usize = 4;
+/// How long a client may take none of them: others wait for their snapshot.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 60 });
 
 #[tonic::async_trait]
 impl Maintenance for V3 {
@@ -135,30 +141,24 @@ impl Maintenance for V3 {
     ) -> Result<Response<Self::SnapshotStream>, Status> {
         self.operator(request.metadata()).await?;
         let turn = turn(&self.exporting).await?;
-        let header = self.header_now()?;
-        let node = self.node.clone();
+        let (header, node, runtime) = (self.header_now()?, self.node.clone(), Handle::current());
         let (chunks, mut ahead) = mpsc::channel(AHEAD);
-        tokio::task::spawn_blocking(move || {
+        let sending = tokio::task::spawn_blocking(move || {
             let _turn = turn; // until the file, which lasts as long as it is open, is sent or its client gone
-            let sent = node.export().and_then(|file| {
-                send_file(file, |remaining_bytes, blob| {
-                    chunks
-                        .blocking_send(Ok(SnapshotResponse {
-                            header,
-                            remaining_bytes,
-                            blob,
-                        }))
-                        .is_ok()
-                })
-                .map_err(|error| error.to_string())
-            });
-            if let Err(cause) = sent {
-                // The client may have gone.
-                let _ = chunks.blocking_send(Err(Status::internal(format!("snapshot: {cause}"))));
-            }
+            let send = |remaining_bytes, blob| {
+                let chunk = SnapshotResponse {
+                    header,
+                    remaining_bytes,
+                    blob,
+                };
+                let taken = runtime.block_on(chunks.send_timeout(chunk, PATIENCE));
+                taken.map_err(|_| io::Error::other("the client takes nothing"))
+            };
+            send_file(node.export()?, send).map_err(|error| error.to_string())
         });
-        let stream = stream::poll_fn(move |cx| ahead.poll_recv(cx));
-        Ok(Response::new(Box::pin(stream)))
+        let chunks = stream::poll_fn(move |cx| ahead.poll_recv(cx)).map(Ok);
+        let end = stream::once(sending).filter_map(|sent| ready(failure(sent).map(Err)));
+        Ok(Response::new(Box::pin(chunks.chain(end))))
     }
 
     async fn move_leader(
@@ -247,10 +247,10 @@ fn alarm_member(Alarm { member, kind }: Alarm) -> AlarmMember {
 
 /// Sends a file in chunks, filled up to whole sectors with zeros, then the SHA-256 of that: as etcd does, whose client
 /// knows by the length whether the sum is there.
-fn send_file(file: File, mut send: impl FnMut(u64, Bytes) -> bool) -> std::io::Result<()> {
+fn send_file(file: File, mut send: impl FnMut(u64, Bytes) -> io::Result<()>) -> io::Result<()> {
     let length = file.metadata()?.len();
     let mut left = length.next_multiple_of(SECTOR);
-    let mut content = file.chain(std::io::repeat(0).take(left - length));
+    let mut content = file.chain(io::repeat(0).take(left - length));
     let mut hash = Sha256::new();
     while left > 0 {
         let mut chunk = vec![0; usize::try_from(left).unwrap_or(CHUNK).min(CHUNK)];
@@ -258,12 +258,19 @@ fn send_file(file: File, mut send: impl FnMut(u64, Bytes) -> bool) -> std::io::R
         hash.update(&chunk);
         left -= chunk.len() as u64;
         let after = left + Sha256::output_size() as u64;
-        if !send(after, Bytes::from(chunk)) {
-            return Ok(());
-        }
+        send(after, Bytes::from(chunk))?;
     }
-    send(0, Bytes::copy_from_slice(&hash.finalize()));
-    Ok(())
+    send(0, Bytes::copy_from_slice(&hash.finalize()))
+}
+
+/// Why a snapshot was not sent to its end.
+fn failure(sent: Result<Result<(), String>, JoinError>) -> Option<Status> {
+    let cause = match sent {
+        Ok(Ok(())) => return None,
+        Ok(Err(cause)) => cause,
+        Err(broken) => broken.to_string(),
+    };
+    Some(Status::internal(format!("snapshot: {cause}")))
 }
 
 fn signed(bytes: u64) -> i64 {

@@ -128,6 +128,30 @@ async fn one_copy_of_the_state_is_made_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_does_not_keep_the_next_from_a_snapshot() {
+    let mut machines = testing::cluster(1, TTL).await;
+    let to = machines[0].clients;
+    fill(&connect(to).await, 40).await;
+    let snapshot = async || {
+        let mut client = MaintenanceClient::new(connect(to).await);
+        let asked = within("a snapshot", client.snapshot(SnapshotRequest {})).await;
+        asked.unwrap().into_inner()
+    };
+    let mut idle = snapshot().await;
+    let mut next = snapshot().await;
+    assert!(within("a chunk", next.message()).await.unwrap().is_some());
+    // Who comes back then is told that this is not all.
+    let ended = loop {
+        match within("what was on its way", idle.message()).await {
+            Ok(Some(_)) => {}
+            ended => break ended,
+        }
+    };
+    assert_eq!(ended.unwrap_err().message(), "snapshot: the client takes nothing");
+    machines[0].stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_lags_locks_nothing_for_a_lease_that_has_ended() {
     let relay = Relay::new().await;
     let mut machines = testing::cluster_with(3, TTL, |etcd| relay.stands_before("n2", etcd)).await;
