@@ -13,6 +13,9 @@ use std::process::{Command, ExitCode, Stdio};
 use serde_json::{Value, json};
 use stand_in::{Api, MACHINE};
 
+/// A test and its name.
+type Test = (&'static str, fn(&Rig));
+
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     if args
@@ -21,7 +24,7 @@ fn main() -> ExitCode {
     {
         return corten_cli::fleetctl::main(args);
     }
-    let tests: [(&str, fn(&Rig)); 5] = [
+    let tests: [Test; 5] = [
         ("containers become services", containers_become_services),
         (
             "containers that cannot be run are refused",

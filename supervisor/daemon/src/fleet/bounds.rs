@@ -169,10 +169,12 @@ async fn collect(mut body: Body) -> Result<Bytes, Refusal> {
             continue;
         };
         length += data.len();
-        match length {
-            ..=BODY_LIMIT => kept.extend_from_slice(&data),
-            ..=DRAIN_LIMIT => kept = BytesMut::new(),
-            _ => break,
+        if length <= BODY_LIMIT {
+            kept.extend_from_slice(&data);
+        } else if length <= DRAIN_LIMIT {
+            kept = BytesMut::new();
+        } else {
+            break;
         }
     }
     if length > BODY_LIMIT {
