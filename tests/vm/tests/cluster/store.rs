@@ -84,22 +84,6 @@ fn a_watcher_on_another_machine_sees_a_change_and_a_ttl_ends() -> Result<()> {
 
 #[test]
 #[ignore = "boots machines"]
-fn a_power_cut_of_all_machines_loses_no_acknowledged_key() -> Result<()> {
-    cluster(|c| {
-        let acknowledged = faults::write_until(c, "node2", "/cut", |c| {
-            for name in NODES {
-                c.machine_mut(name)?.power_cut()?;
-            }
-            Ok(())
-        })?;
-        c.power_on_all()?;
-        c.wait_all_ready(|_, _| {})?;
-        faults::all_there(c, "node1", "/cut", &acknowledged)
-    })
-}
-
-#[test]
-#[ignore = "boots machines"]
 fn a_lossy_and_slow_network_is_survived() -> Result<()> {
     cluster(|c| {
         c.network().set(None, None, faults::BAD_NETWORK)?;
