@@ -75,7 +75,7 @@ pub fn look(etcd: &Path, etcdctl: &Path, dir: &Path) -> usize {
         let otherwise = if is_said { String::new() } else { run.stderr };
         check(what, (run.code, otherwise), (Some(1), String::new()))
     };
-    // Who is refused for want of a certificate does not always get to read why before the connection is gone.
+    // Who is refused for want of the right certificate does not always get to read why before the connection is gone.
     let https = "https://CLIENT: ";
     said("no certificate", "https://", &format!("{ca} get a"), &[https])
         + said(
@@ -88,7 +88,7 @@ pub fn look(etcd: &Path, etcdctl: &Path, dir: &Path) -> usize {
             "a foreign certificate",
             "https://",
             &format!("{ca} {foreign} get a"),
-            &[https, "alert", "--cert"],
+            &[https],
         )
         + said(
             "a foreign server",
