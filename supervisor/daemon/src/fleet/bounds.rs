@@ -4,6 +4,7 @@
 //! | bound | beyond it |
 //! |---|---|
 //! | connections | they wait in the kernel |
+//! | time in which a connection brings no request | it is closed |
 //! | requests under way, until their answers are on their way | 503 |
 //! | bodies being read | they wait their turn; 503 when it does not come |
 //! | a body's length, and the time it takes to come | 400; it is read to its end, so that the answer is heard |
@@ -42,6 +43,8 @@ const PIECE: usize = 64 << 10;
 pub struct Numbers {
     /// Connections.
     pub connections: usize,
+    /// Time for a request's head to come, and between requests of a connection.
+    pub head: Duration,
     /// Requests under way.
     pub requests: usize,
     /// Bodies being read.
@@ -60,6 +63,7 @@ impl Default for Numbers {
     fn default() -> Numbers {
         Numbers {
             connections: 512,
+            head: Duration::from_secs(30),
             requests: 256,
             bodies: 16,
             body: Duration::from_secs(30),
@@ -99,6 +103,7 @@ impl Bounds {
         Limits {
             connections: self.numbers.connections,
             stall: Some(self.numbers.stall),
+            head: self.numbers.head,
             // fleet's server had HTTP/1 only, in which an answer that is not read stalls its connection.
             http1_only: true,
         }

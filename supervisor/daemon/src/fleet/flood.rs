@@ -149,6 +149,27 @@ async fn a_flood_of_requests_is_refused_and_over_when_it_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_that_bring_no_request_give_up_their_places() {
+    let mut machines = testing::cluster(1, Duration::from_secs(30)).await;
+    let numbers = Numbers {
+        connections: 4,
+        head: Duration::from_secs(2),
+        ..Numbers::default()
+    };
+    let (to, _stopper) = served(&machines[0], numbers).await;
+    let mut silent = Vec::new();
+    for head in ["", "", "GET /fleet/v1/units HT", "GET /fleet/v1/units HT"] {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        silent.push(stream);
+    }
+    // Every place is taken; this one waits in the kernel for the first to be free.
+    assert_eq!(list(to).await, "200 {}");
+    drop(silent);
+    machines[0].stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_stops_reading_is_let_go() {
     let mut machines = testing::cluster(1, Duration::from_secs(30)).await;
     let numbers = Numbers {

@@ -22,8 +22,6 @@ use super::authority::Mended;
 use super::patient::Patient;
 use crate::stop::Stop;
 
-/// A client that has not sent its request's head by then is let go; idle connections count, too.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 /// As long as what tells HTTP/2 from HTTP/1: its connection preface (RFC 9113 section 3.4).
 const PREFACE: usize = 24;
 /// Calls under way on one HTTP/2 connection. etcd sets no limit; each costs memory, so this is one nobody means to reach.
@@ -53,15 +51,18 @@ pub struct Limits {
     pub connections: usize,
     /// A client that takes nothing of what is written to it for so long is let go; None waits for ever.
     pub stall: Option<Duration>,
+    /// A client that has not sent its request's head by then is let go; idle connections count, too.
+    pub head: Duration,
     /// Whether HTTP/2 is not understood.
     pub http1_only: bool,
 }
 
 impl Limits {
-    /// None of them.
-    const NONE: Limits = Limits {
+    /// What all listeners keep to.
+    const COMMON: Limits = Limits {
         connections: usize::MAX,
         stall: None,
+        head: Duration::from_secs(300),
         http1_only: false,
     };
 }
@@ -79,7 +80,7 @@ impl From<Router> for App {
         App {
             routes,
             first: None,
-            limits: Limits::NONE,
+            limits: Limits::COMMON,
         }
     }
 }
@@ -149,7 +150,7 @@ where
     // The builder below has no deadline for the very first byte, which it needs to tell the versions apart.
     let mut stream = BufReader::with_capacity(PREFACE, Patient::new(stream, app.limits.stall));
     tokio::select! {
-        first = tokio::time::timeout(HEAD_TIMEOUT, stream.fill_buf()) => match first {
+        first = tokio::time::timeout(app.limits.head, stream.fill_buf()) => match first {
             Ok(Ok(bytes)) if !bytes.is_empty() => {}
             _ => return,
         },
@@ -160,7 +161,7 @@ where
         .http1()
         .title_case_headers(true)
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
+        .header_read_timeout(app.limits.head);
     builder
         .http2()
         .timer(TokioTimer::new())
