@@ -31,7 +31,7 @@ image *ARGS:
 
 # The tests in virtual machines
 vm *ARGS: image
-    cargo test --release -p corten-vm --locked -- --test-threads=1 {{ARGS}}
+    cargo test --release -p corten-vm --locked -- --test-threads=2 {{ARGS}}
 
 # Everything, as CI runs it
 all:

@@ -1,7 +1,7 @@
 //! /init in real machines: it starts the system, grows the state, and says why when it cannot.
 //!
 //! These need a built image (`just image`) and QEMU, so they are ignored unless asked for: `-- --include-ignored`.
-//! One virtual machine at a time, without network, gone when its test ends.
+//! One virtual machine each, without network, gone when its test ends.
 #![allow(clippy::unwrap_used)]
 
 mod common;
