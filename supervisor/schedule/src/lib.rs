@@ -20,6 +20,7 @@
 //!
 //! What units reserve is looked at when they are placed, and moves none that is. Nothing else moves a unit: no rebalancing, nothing moves back. Global units are not planned; they are everywhere
 //! their metadata matches, count as load and as conflicts, and win against placed units.
+//! Where one gets another file a few machines at a time, [`roll`] says who is next.
 //! Semantics: contract `fleet.md` sections 3 and 4.
 //!
 //! Refuses to do: reading the store, a clock or randomness. Whether absent machines are lost or only silent is the
@@ -37,6 +38,7 @@ mod patterns;
 mod place;
 mod pools;
 mod preempt;
+mod roll;
 mod room;
 mod scheduler;
 mod spread;
@@ -51,6 +53,7 @@ use std::collections::BTreeMap;
 use corten_spec::unit_name::UnitName;
 
 pub use corten_spec::fleet::Decision;
+pub use roll::{Kept, RollStep, RollView};
 pub use scheduler::Scheduler;
 pub use view::{ClusterView, Policy, UnitView};
 

@@ -1,10 +1,13 @@
 //! The scheduler as its caller holds it: told what changes, asked for decisions.
 
+use std::collections::BTreeSet;
+
 use corten_spec::fleet::Decision;
 use corten_spec::machine::{Machine, MachineId};
 use corten_spec::unit_name::UnitName;
 
 use crate::cluster::Cluster;
+use crate::roll::{self, RollStep, RollView};
 use crate::view::{ClusterView, Policy, UnitView};
 use crate::why::{self, Telling};
 use crate::{keep, place};
@@ -76,6 +79,19 @@ impl Scheduler {
             }
         }
         why::decisions(cluster, &mut self.telling)
+    }
+
+    /// The next step of a global unit's roll; None when there is none. Asked after [`Scheduler::decide`], on which it has no
+    /// bearing: the unit is placed by the new file as by the old.
+    pub fn roll(&self, unit: &UnitName, roll: &RollView) -> Option<RollStep> {
+        let ix = self.cluster.find(unit.as_str())?;
+        let on = self.cluster.machines_of(ix).into_iter();
+        let runs: BTreeSet<MachineId> = on
+            .map(|machine| self.cluster.spot(machine).machine.id.clone())
+            .collect();
+        let members = roll.waiting.keys().chain(&roll.allowed);
+        let away = members.filter(|id| !self.cluster.ids.contains_key(id.0.as_str()));
+        roll::next(roll, &runs, &away.cloned().collect())
     }
 
     /// Is every unit that waits told the newest reason? If not, another [`Scheduler::decide`] goes on; there is no hurry.

@@ -4,16 +4,19 @@
 //! `NAME -> ID: reason`, `-` for no machine. `waits` marks a unit that was found unplaceable before.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+
 use corten_spec::fleet::JobState;
 use corten_spec::machine::{Machine, MachineId, parse_metadata};
 use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet::Requirements;
 
-use crate::{ClusterView, Plan, Policy, UnitView, plan};
+use crate::{ClusterView, Plan, Policy, Scheduler, UnitView, plan};
 
 mod changes;
 mod invariants;
+mod rolls;
 mod semantics;
 mod telling;
 

@@ -42,6 +42,15 @@ pub fn replacement(a: Party<'_>, b: Party<'_>) -> Replacement {
     }
 }
 
+/// Do two units, or a unit with another content, go to the same machines and get on with the same neighbours?
+pub fn is_placed_alike(a: &Requirements, b: &Requirements) -> bool {
+    let placing = |unit: &Requirements| Requirements {
+        fenced: false,
+        ..unit.clone()
+    };
+    placing(a) == placing(b)
+}
+
 /// The global units of `globals` that `machine` runs: metadata matches, and no conflict with one accepted before it.
 /// Hand them over in the order of their names, without those whose desired state is inactive.
 pub fn globals_on<'a>(machine: &Machine, globals: impl IntoIterator<Item = Party<'a>>) -> Vec<Party<'a>> {
@@ -96,6 +105,21 @@ mod tests {
         assert_eq!(ask(&b, &a), Replacement::Second);
         assert_eq!(ask(&c, &d), Replacement::Mutual);
         assert_eq!(ask(&a, &c), Replacement::None);
+    }
+
+    #[test]
+    fn all_but_what_a_machine_does_alone_decides_on_the_place() {
+        let a = unit("a.service", "b.service", "").1;
+        let fenced = Requirements {
+            fenced: true,
+            ..a.clone()
+        };
+        assert!(is_placed_alike(&a, &fenced));
+        let dear = Requirements {
+            priority: 1,
+            ..a.clone()
+        };
+        assert!(!is_placed_alike(&a, &dear) && !is_placed_alike(&a, &Requirements::default()));
     }
 
     #[test]

@@ -45,11 +45,13 @@ pub enum Table {
     V2Auth = 16,
     /// Members that were removed for good: member id (u64 BE) -> nothing.
     RemovedMembers = 17,
+    /// Global units being replaced a few machines at a time: unit name -> [`crate::fleet::Rollout`].
+    Rollouts = 18,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Table; 17] = [
+    pub const ALL: [Table; 18] = [
         Table::Meta,
         Table::Nodes,
         Table::Expiry,
@@ -67,6 +69,7 @@ impl Table {
         Table::Auth,
         Table::V2Auth,
         Table::RemovedMembers,
+        Table::Rollouts,
     ];
 
     /// The table's name on disk.
@@ -89,6 +92,7 @@ impl Table {
             Table::Auth => "auth",
             Table::V2Auth => "v2-auth",
             Table::RemovedMembers => "removed-members",
+            Table::Rollouts => "rollouts",
         }
     }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use corten_spec::fleet::{JobState, UnitState};
 use corten_spec::machine::{Machine, MachineId};
@@ -9,6 +10,7 @@ use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
 use corten_store::fleet::{self, Answer, Change, Command, Decision};
 use corten_store::memory::Memory;
+use corten_store::tables::Table;
 use corten_store::{Event, Response, apply, meta};
 
 fn unit(name: &str) -> UnitName {
@@ -222,4 +224,182 @@ fn a_machine_leaves_with_its_states_and_comes_back_with_its_patches() {
         metadata(&store),
         BTreeMap::from([("disk".to_owned(), "ssd".to_owned())])
     );
+}
+
+fn everywhere(run: &str, options: &str) -> UnitFile {
+    UnitFile::parse(&format!(
+        "[Service]\nExecStart={run}\n[X-Fleet]\nGlobal=true\n{options}\n"
+    ))
+    .unwrap()
+}
+
+fn set(file: &UnitFile, limit: u32) -> Command {
+    let (name, file, desired) = (unit("g.service"), file.clone(), JobState::Launched);
+    match NonZeroU32::new(limit) {
+        None => Command::SetUnit { name, file, desired },
+        Some(max_unavailable) => Command::RollUnit {
+            name,
+            file,
+            desired,
+            max_unavailable,
+        },
+    }
+}
+
+fn allow(file: &UnitFile, machines: &[u8]) -> Command {
+    Command::Allow {
+        unit: unit("g.service"),
+        hash: file.hash(),
+        machines: machines.iter().copied().map(id).collect(),
+        reason: "because".to_owned(),
+    }
+}
+
+/// A cluster of machines 1 to `count` that runs a global unit.
+fn with_global(count: u8, file: &UnitFile) -> Memory {
+    let mut store = Memory::new();
+    (1..=count).for_each(|n| drop(run(&mut store, join(n, 1))));
+    run(&mut store, set(file, 0));
+    store
+}
+
+/// What machines 1 to 4 are to run, as the last character of the command.
+fn files(store: &Memory) -> String {
+    let record = fleet::unit(store, &unit("g.service")).unwrap().unwrap();
+    let commands = (1..=4).map(|n| {
+        let command = record.file_on(&id(n)).values("Service", "ExecStart").next();
+        command.and_then(|command| command.chars().last()).unwrap()
+    });
+    commands.collect()
+}
+
+#[test]
+fn a_roll_lets_machines_have_the_new_file_one_by_one() {
+    let [a, b, c] = ["/a", "/b", "/c"].map(|run| everywhere(run, ""));
+    let mut store = with_global(3, &a);
+    let changed = (Answer::Done, vec![Change::Unit(unit("g.service"))]);
+    assert_eq!(run(&mut store, set(&b, 1)), changed);
+    assert_eq!(files(&store), "aaab", "one that comes meanwhile has the new file");
+    assert_eq!(run(&mut store, set(&b, 1)).0, Answer::Unchanged);
+    assert_eq!(
+        run(&mut store, allow(&c, &[1])).0,
+        Answer::Unchanged,
+        "another file"
+    );
+    assert_eq!(run(&mut store, allow(&b, &[1, 4])), changed);
+    let rollout = fleet::rolling(&store).unwrap().remove(0).rollout.unwrap();
+    assert_eq!((rollout.allowed.len(), rollout.reason.as_str()), (1, "because"));
+    assert_eq!(fleet::units(&store).unwrap()[0].rollout, Some(rollout));
+    assert_eq!(files(&store), "baab");
+
+    // Another change: nobody goes back, nobody goes on.
+    run(&mut store, set(&c, 2));
+    assert_eq!(files(&store), "baac");
+    run(&mut store, allow(&c, &[2]));
+    assert_eq!(files(&store), "bcac");
+    let rollout = fleet::rolling(&store).unwrap().remove(0).rollout.unwrap();
+    let moved = rollout.waiting.values().map(|waiting| waiting.moved);
+    assert_eq!(
+        moved.collect::<Vec<_>>(),
+        [true, false],
+        "of the first and the third"
+    );
+    // Back to what the third runs: it has nothing to wait for.
+    run(&mut store, set(&a, 1));
+    assert_eq!(files(&store), "bcaa");
+    let rollout = fleet::rolling(&store).unwrap().remove(0).rollout.unwrap();
+    assert_eq!(rollout.allowed, [id(3)].into());
+    let end = |file: &UnitFile| Command::EndRollout {
+        unit: unit("g.service"),
+        hash: file.hash(),
+    };
+    assert_eq!(run(&mut store, end(&b)).0, Answer::Unchanged, "another roll");
+    assert_eq!(run(&mut store, end(&a)), changed);
+    assert_eq!(files(&store), "aaaa");
+    assert!(fleet::rolling(&store).unwrap().is_empty());
+}
+
+#[test]
+fn a_roll_ends_with_what_it_protects() {
+    let [a, b, c] = ["/a", "/b", "/c"].map(|run| everywhere(run, ""));
+    let desire = |desired| Command::SetDesired {
+        name: unit("g.service"),
+        desired,
+    };
+    let destroy = Command::DestroyUnit {
+        name: unit("g.service"),
+    };
+    for end in [set(&c, 0), desire(JobState::Loaded), destroy] {
+        let mut store = with_global(2, &a);
+        run(&mut store, set(&b, 1));
+        assert_eq!(run(&mut store, desire(JobState::Launched)).0, Answer::Unchanged);
+        assert_eq!(fleet::rolling(&store).unwrap().len(), 1, "{end:?}");
+        run(&mut store, end);
+        assert!(fleet::rolling(&store).unwrap().is_empty());
+        assert!(store.rows().all(|(table, ..)| table != Table::Rollouts));
+    }
+    // Nothing to protect: not launched, or no machine that runs it.
+    let mut store = with_global(2, &a);
+    run(&mut store, desire(JobState::Inactive));
+    run(&mut store, set(&b, 1));
+    assert_eq!(files(&store), "bbbb");
+    let mut store = with_global(0, &a);
+    run(&mut store, set(&b, 1));
+    assert!(fleet::rolling(&store).unwrap().is_empty());
+}
+
+#[test]
+fn what_cannot_be_rolled_is_refused() {
+    let a = everywhere("/a", "");
+    let mut store = with_global(2, &a);
+    let plain = UnitFile::parse("[Service]\nExecStart=/b\n").unwrap();
+    let refused = (Answer::NotGlobal(unit("g.service")), vec![]);
+    assert_eq!(run(&mut store, set(&plain, 1)), refused);
+    let refused = (Answer::PlacedOtherwise(unit("g.service")), vec![]);
+    for options in ["MachineMetadata=role=web", "Conflicts=b.service", "CPUReserve=1%"] {
+        assert_eq!(
+            run(&mut store, set(&everywhere("/b", options), 1)),
+            refused,
+            "{options}"
+        );
+    }
+    assert_eq!(files(&store), "aaaa");
+    assert_eq!(
+        run(&mut store, set(&everywhere("/b", "OnPartition=stop"), 1)).0,
+        Answer::Done
+    );
+    run(&mut store, set(&plain, 0));
+    assert_eq!(
+        run(&mut store, set(&a, 1)).0,
+        Answer::PlacedOtherwise(unit("g.service"))
+    );
+}
+
+fn encoded(value: &impl serde::Serialize) -> Vec<u8> {
+    postcard::to_extend(value, Vec::new()).unwrap()
+}
+
+/// Rows and commands of before units could be rolled, byte for byte.
+#[test]
+fn what_was_written_before_is_read() {
+    #[derive(serde::Serialize)]
+    struct Record {
+        name: UnitName,
+        file: UnitFile,
+        desired: JobState,
+        assigned: Option<corten_spec::fleet::Assignment>,
+        unplaced: Option<String>,
+    }
+    let before = Record {
+        name: unit("g.service"),
+        file: everywhere("/a", ""),
+        desired: JobState::Launched,
+        assigned: None,
+        unplaced: None,
+    };
+    let store = with_global(1, &before.file);
+    let (_, _, row) = store.rows().find(|(table, ..)| *table == Table::Units).unwrap();
+    assert_eq!(row, encoded(&before));
+    let first = (0u32, &before.name, &before.file, before.desired);
+    assert_eq!(encoded(&set(&before.file, 0)), encoded(&first));
 }

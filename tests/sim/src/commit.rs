@@ -1,6 +1,8 @@
 //! The store: one log, the state at its head, and what the checkers and the leader read from a state.
 
-use corten_schedule::{ClusterView, Decision, UnitView};
+use corten_schedule::{ClusterView, Decision, Kept, RollStep, RollView, UnitView};
+use corten_spec::unit_file::UnitFile;
+use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet::Requirements;
 use corten_store::fleet::{self, Answer, Command};
 use corten_store::memory::Memory;
@@ -78,23 +80,80 @@ pub fn view(state: &Memory) -> ClusterView {
     }
 }
 
+/// The rolls that are under way, as the scheduler looks at them.
+pub fn rolls(state: &Memory) -> Vec<(UnitName, RollView)> {
+    let rolling = fleet::rolling(state).expect("memory does not fail").into_iter();
+    rolling
+        .map(|record| (record.name.clone(), roll(state, &record)))
+        .collect()
+}
+
+fn roll(state: &Memory, record: &fleet::UnitRecord) -> RollView {
+    let rollout = record.rollout.clone().unwrap_or_default();
+    let kept = |id, moved| Kept {
+        hash: rollout.kept_on(id).map(UnitFile::hash).unwrap_or_default(),
+        moved,
+    };
+    let waiting = rollout.waiting.iter();
+    let states = fleet::states_of(state, &record.name).expect("memory does not fail");
+    RollView {
+        hash: record.file.hash(),
+        max_unavailable: rollout.max_unavailable as usize,
+        waiting: waiting
+            .map(|(id, waiting)| (id.clone(), kept(id, waiting.moved)))
+            .collect(),
+        allowed: rollout.allowed.clone(),
+        reason: rollout.reason.clone(),
+        states: states.into_iter().map(|row| (row.machine.clone(), row)).collect(),
+    }
+}
+
+/// A step of a roll as the store takes it.
+pub fn roll_on(unit: UnitName, hash: String, step: RollStep) -> Command {
+    match step {
+        RollStep::Allow { machines, reason } => Command::Allow {
+            unit,
+            hash,
+            machines,
+            reason,
+        },
+        RollStep::End => Command::EndRollout { unit, hash },
+    }
+}
+
 /// A plan's decisions as the store takes them.
 pub fn assign(decisions: &[Decision]) -> Command {
     Command::Assign(decisions.to_vec())
 }
 
+fn options(file: &UnitFile) -> String {
+    let options = file.options.iter().filter(|o| o.section == "X-Fleet");
+    options.map(|o| format!(" {}={}", o.name, o.value)).collect()
+}
+
 /// A command in one short line.
 pub fn print(command: &Command) -> String {
     match command {
-        Command::SetUnit { name, file, desired } => {
-            let options: Vec<String> = file
-                .options
-                .iter()
-                .filter(|o| o.section == "X-Fleet")
-                .map(|o| format!(" {}={}", o.name, o.value))
-                .collect();
-            format!("set {name} {desired}{}", options.concat())
+        Command::SetUnit { name, file, desired } => format!("set {name} {desired}{}", options(file)),
+        Command::RollUnit {
+            name,
+            file,
+            desired,
+            max_unavailable,
+        } => {
+            let run = file.values("Service", "ExecStart").next().unwrap_or_default();
+            format!("roll {name} {desired} {run}, at most {max_unavailable}")
         }
+        Command::Allow {
+            unit,
+            machines,
+            reason,
+            ..
+        } => {
+            let machines: Vec<&str> = machines.iter().map(|id| id.0.as_str()).collect();
+            format!("allow {unit} on {} ({reason})", machines.join(" "))
+        }
+        Command::EndRollout { unit, .. } => format!("end the roll of {unit}"),
         Command::SetDesired { name, desired } => format!("want {name} {desired}"),
         Command::DestroyUnit { name } => format!("destroy {name}"),
         Command::Join { machine, session } => format!("join {} session {session}", machine.id),

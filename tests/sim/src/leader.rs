@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use corten_schedule::{ClusterView, Decision, Policy, Scheduler};
+use corten_schedule::{ClusterView, Decision, Policy, RollStep, RollView, Scheduler};
 use corten_spec::machine::MachineId;
+use corten_spec::unit_name::UnitName;
 use corten_store::fleet::Command;
 use corten_store::fleet::leases::Leases;
 use corten_store::memory::Memory;
@@ -25,6 +26,8 @@ pub enum Writing {
     },
     /// Where units go.
     Assign(Vec<Decision>),
+    /// Who of a roll is next.
+    Roll(Command),
 }
 
 impl Writing {
@@ -36,6 +39,7 @@ impl Writing {
                 session: Some(session),
             },
             Writing::Assign(decisions) => commit::assign(&decisions),
+            Writing::Roll(command) => command,
         }
     }
 }
@@ -100,6 +104,11 @@ impl Leader {
         let (id, session) = self.leases.due(now).into_iter().next()?;
         let ends = self.leases.end(&id, session, now);
         ends.then_some(Writing::Leave { id, session })
+    }
+
+    /// The next step of a roll.
+    pub fn roll(&self, unit: &UnitName, roll: &RollView) -> Option<RollStep> {
+        self.scheduler.roll(unit, roll)
     }
 
     /// What the scheduler is told.

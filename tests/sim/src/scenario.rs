@@ -1,5 +1,7 @@
 //! What happens in a run, drawn from the seed before it begins: the machines, what the operator does, what breaks.
 
+use std::num::NonZeroU32;
+
 use corten_spec::fleet::JobState;
 use corten_spec::machine::{Machine, MachineId};
 use corten_spec::unit_file::UnitFile;
@@ -90,6 +92,11 @@ const GLOBAL_OPTIONS: [&str; 3] = [
     "Global=true\nMachineMetadata=zone=a",
     "Global=true\nConflicts=db@2.service",
 ];
+/// Global units whose file is replaced a few machines at a time, on so many, and always placed so.
+const ROLLING: [(&str, u32, &str); 2] = [
+    ("rolling1.service", 1, "Global=true"),
+    ("rolling2.service", 2, "Global=true\nMachineMetadata=zone=a"),
+];
 const FAMILIES: [&str; 4] = ["web", "db", "bad", "once"];
 
 impl Scenario {
@@ -136,7 +143,9 @@ fn operator(machines: &[Machine], rng: &mut Rng) -> Vec<(u64, Command)> {
     let mut plot = Vec::new();
     let mut now = 500;
     while now < FAULTS_END_MS {
-        let command = if names.is_empty() || rng.chance(45) {
+        let command = if rng.chance(15) {
+            roll(&mut names, rng)
+        } else if names.is_empty() || rng.chance(45) {
             let name = unit_name(rng);
             names.push(name.clone());
             set_unit(name, machines, rng)
@@ -153,6 +162,37 @@ fn operator(machines: &[Machine], rng: &mut Rng) -> Vec<(u64, Command)> {
     plot
 }
 
+/// Another file for a rolling unit: a new one, or one that it may have had before; now and then not at all a few at a time.
+fn roll(names: &mut Vec<UnitName>, rng: &mut Rng) -> Command {
+    let (name, limit, options) = *rng.pick(&ROLLING);
+    let version = if rng.chance(30) {
+        rng.range(1, 3)
+    } else {
+        rng.range(3, 1_000)
+    };
+    let (name, file) = (parsed(name), unit_file(version, options));
+    names.push(name.clone());
+    let desired = JobState::Launched;
+    match NonZeroU32::new(limit).filter(|_| rng.chance(90)) {
+        None => Command::SetUnit { name, file, desired },
+        Some(max_unavailable) => Command::RollUnit {
+            name,
+            file,
+            desired,
+            max_unavailable,
+        },
+    }
+}
+
+fn parsed(name: &str) -> UnitName {
+    UnitName::parse(name).expect("made of valid parts")
+}
+
+fn unit_file(version: u64, options: &str) -> UnitFile {
+    let text = format!("[Service]\nExecStart=/bin/run --version {version}\n[X-Fleet]\n{options}\n");
+    UnitFile::parse(&text).expect("made of valid parts")
+}
+
 fn change(names: &[UnitName], machines: &[Machine], rng: &mut Rng) -> Command {
     let name = rng.pick(names).clone();
     match rng.range(0, 10) {
@@ -160,6 +200,7 @@ fn change(names: &[UnitName], machines: &[Machine], rng: &mut Rng) -> Command {
             name,
             desired: state(rng),
         },
+        6..8 if name.as_str().starts_with("rolling") => roll(&mut Vec::new(), rng),
         6..8 => set_unit(name, machines, rng),
         8 => Command::DestroyUnit { name },
         9 if rng.chance(30) => Command::PatchMetadata {
@@ -187,7 +228,7 @@ fn unit_name(rng: &mut Rng) -> UnitName {
     } else {
         name
     };
-    UnitName::parse(&name).expect("made of valid parts")
+    parsed(&name)
 }
 
 fn set_unit(name: UnitName, machines: &[Machine], rng: &mut Rng) -> Command {
@@ -197,11 +238,7 @@ fn set_unit(name: UnitName, machines: &[Machine], rng: &mut Rng) -> Command {
         rng.pick(&OPTIONS)
     };
     let options = options.replace("@i", &rng.pick(machines).id.0);
-    let text = format!(
-        "[Service]\nExecStart=/bin/run --version {}\n[X-Fleet]\n{options}\n",
-        rng.range(1, 3)
-    );
-    let file = UnitFile::parse(&text).expect("made of valid parts");
+    let file = unit_file(rng.range(1, 3), &options);
     Command::SetUnit {
         name,
         file,

@@ -52,6 +52,10 @@ fn seeds_break_things_and_move_units() {
         "too little CPU",
         "least loaded of zone=",
         " kill ",
+        "roll rolling1.service",
+        "waits until it is active on machine",
+        " to be back",
+        "end the roll of",
     ] {
         assert!(traces.contains(sign), "no seed of the first forty has {sign:?}");
     }
@@ -80,6 +84,9 @@ fn what_is_broken_on_purpose_is_found() {
             Mutation::NoGrace => corten_sim::run_storm(Storm::Reboot, *seed, Some(mutation))
                 .broken
                 .is_some(),
+            Mutation::AnyVersionCounts => corten_sim::run(*seed, Some(mutation))
+                .broken
+                .is_some_and(|why| why.contains("because of its roll")),
             _ => corten_sim::run(*seed, Some(mutation))
                 .broken
                 .is_some_and(|why| why.contains("given up")),

@@ -1,6 +1,8 @@
 //! The heed state against its in-memory twin: the same commands, the same outcomes, the same rows; and through a snapshot.
 #![allow(clippy::unwrap_used)]
 
+use std::num::NonZeroU32;
+
 use bytes::Bytes;
 use corten_spec::fleet::{JobState, UnitState};
 use corten_spec::machine::{Machine as FleetMachine, MachineId};
@@ -59,6 +61,10 @@ fn fleet_command() -> impl Strategy<Value = fleet::Command> {
             Just(JobState::Launched)
         ]
     };
+    let everywhere = || {
+        let file = |n| UnitFile::parse(&format!("[Service]\nExecStart=/{n}\n[X-Fleet]\nGlobal=true\n"));
+        (0..2u8).prop_map(move |n| file(n).unwrap())
+    };
     let state = move |name: UnitName, machine: MachineId, launched| UnitState {
         name,
         machine,
@@ -76,6 +82,22 @@ fn fleet_command() -> impl Strategy<Value = fleet::Command> {
             desired
         }),
         (name(), desired()).prop_map(|(name, desired)| fleet::Command::SetDesired { name, desired }),
+        (name(), everywhere()).prop_map(|(name, file)| fleet::Command::RollUnit {
+            name,
+            file,
+            desired: JobState::Launched,
+            max_unavailable: NonZeroU32::MIN,
+        }),
+        (name(), everywhere(), id()).prop_map(|(unit, file, machine)| fleet::Command::Allow {
+            unit,
+            hash: file.hash(),
+            machines: [machine].into(),
+            reason: "because".to_owned(),
+        }),
+        (name(), everywhere()).prop_map(|(unit, file)| fleet::Command::EndRollout {
+            unit,
+            hash: file.hash(),
+        }),
         name().prop_map(|name| fleet::Command::DestroyUnit { name }),
         (id(), 0..2u64).prop_map(|(id, session)| fleet::Command::Join {
             machine: FleetMachine {

@@ -1,13 +1,14 @@
 //! Applying a change to the fleet's tables. What is already so gives no change, so that watchers wake only for news.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
 use corten_spec::fleet::{Assignment, JobState, UnitState};
 use corten_spec::machine::{Machine, MachineId};
 use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
 
-use super::{Answer, Change, Command, Decision, MachineRecord, UnitRecord, key, read};
+use super::{Answer, Change, Command, Decision, MachineRecord, Rollout, UnitRecord, key, read, rollout};
 use crate::tables::{StoreFault, Table, Write, store};
 
 type Applied = Result<(Answer, Vec<Change>), StoreFault>;
@@ -18,7 +19,7 @@ type Applied = Result<(Answer, Vec<Change>), StoreFault>;
 /// When the backend fails.
 pub fn apply(tx: &mut (impl Write + ?Sized), command: &Command) -> Applied {
     match command {
-        Command::SetUnit { name, file, desired } => set_unit(tx, name, file, *desired),
+        Command::SetUnit { name, file, desired } => set_unit(tx, name, file, *desired, None),
         Command::SetDesired { name, desired } => set_desired(tx, name, *desired),
         Command::DestroyUnit { name } => destroy(tx, name),
         Command::Join { machine, session } => join(tx, machine, *session),
@@ -30,6 +31,19 @@ pub fn apply(tx: &mut (impl Write + ?Sized), command: &Command) -> Applied {
             states,
             gone,
         } => report(tx, machine, states, gone),
+        Command::RollUnit {
+            name,
+            file,
+            desired,
+            max_unavailable,
+        } => set_unit(tx, name, file, *desired, Some(*max_unavailable)),
+        Command::Allow {
+            unit,
+            hash,
+            machines,
+            reason,
+        } => allow(tx, unit, hash, machines, reason),
+        Command::EndRollout { unit, hash } => change_rollout(tx, unit, hash, |_| None),
     }
 }
 
@@ -47,12 +61,33 @@ fn put_unit(tx: &mut (impl Write + ?Sized), old: Option<&UnitRecord>, new: &Unit
     if old == Some(new) {
         return answered(Vec::new());
     }
-    store(tx, Table::Units, &key::unit(&new.name), new)?;
+    let row_key = key::unit(&new.name);
+    store(tx, Table::Units, &row_key, new)?;
+    match &new.rollout {
+        Some(rollout) => store(tx, Table::Rollouts, &row_key, rollout)?,
+        None => drop(tx.delete(Table::Rollouts, &row_key)?),
+    }
     answered(vec![Change::Unit(new.name.clone())])
 }
 
-fn set_unit(tx: &mut (impl Write + ?Sized), name: &UnitName, file: &UnitFile, desired: JobState) -> Applied {
+/// `limit`: on how many machines it may be down because of that; any number without.
+fn set_unit(
+    tx: &mut (impl Write + ?Sized),
+    name: &UnitName,
+    file: &UnitFile,
+    desired: JobState,
+    limit: Option<NonZeroU32>,
+) -> Applied {
     let old = read::unit(tx, name)?;
+    if limit.is_some()
+        && let Some(refusal) = rollout::refusal(old.as_ref(), name, file)
+    {
+        return Ok((refusal, Vec::new()));
+    }
+    let rollout = match &old {
+        Some(old) if desired == JobState::Launched => rolled(tx, old, file, limit)?,
+        _ => None,
+    };
     // Why it fits nowhere was said of the old file and wish.
     let same = |old: &&UnitRecord| old.file == *file && old.desired == desired;
     let new = UnitRecord {
@@ -61,8 +96,66 @@ fn set_unit(tx: &mut (impl Write + ?Sized), name: &UnitName, file: &UnitFile, de
         desired,
         assigned: old.as_ref().and_then(|old| old.assigned.clone()),
         unplaced: old.as_ref().filter(same).and_then(|old| old.unplaced.clone()),
+        rollout,
     };
     put_unit(tx, old.as_ref(), &new)
+}
+
+/// How a unit that is to be launched is rolled from now on.
+fn rolled(
+    tx: &(impl Write + ?Sized),
+    old: &UnitRecord,
+    file: &UnitFile,
+    limit: Option<NonZeroU32>,
+) -> Result<Option<Rollout>, StoreFault> {
+    let limit = limit.map(NonZeroU32::get);
+    if old.file == *file {
+        let goes_on = |rollout: &Rollout| Rollout {
+            max_unavailable: limit.unwrap_or(rollout.max_unavailable),
+            ..rollout.clone()
+        };
+        return Ok(old.rollout.as_ref().map(goes_on));
+    }
+    match limit {
+        Some(limit) if old.desired == JobState::Launched && !old.name.is_template() => {
+            rollout::begin(tx, old, file, limit)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Changes the roll of a unit that has this content, if there is one.
+fn change_rollout(
+    tx: &mut (impl Write + ?Sized),
+    name: &UnitName,
+    hash: &str,
+    change: impl FnOnce(Rollout) -> Option<Rollout>,
+) -> Applied {
+    let Some(old) = read::unit(tx, name)? else {
+        return Ok((Answer::NoSuchUnit(name.clone()), Vec::new()));
+    };
+    let Some(rollout) = old.rollout.clone().filter(|_| old.file.hash() == hash) else {
+        return answered(Vec::new());
+    };
+    let new = UnitRecord {
+        rollout: change(rollout),
+        ..old.clone()
+    };
+    put_unit(tx, Some(&old), &new)
+}
+
+fn allow(
+    tx: &mut (impl Write + ?Sized),
+    name: &UnitName,
+    hash: &str,
+    machines: &BTreeSet<MachineId>,
+    reason: &str,
+) -> Applied {
+    change_rollout(tx, name, hash, |mut rollout| {
+        rollout.allow(machines);
+        reason.clone_into(&mut rollout.reason);
+        Some(rollout)
+    })
 }
 
 fn set_desired(tx: &mut (impl Write + ?Sized), name: &UnitName, desired: JobState) -> Applied {
@@ -72,12 +165,14 @@ fn set_desired(tx: &mut (impl Write + ?Sized), name: &UnitName, desired: JobStat
     let new = UnitRecord {
         desired,
         unplaced: old.unplaced.clone().filter(|_| old.desired == desired),
+        rollout: old.rollout.clone().filter(|_| desired == JobState::Launched),
         ..old.clone()
     };
     put_unit(tx, Some(&old), &new)
 }
 
 fn destroy(tx: &mut (impl Write + ?Sized), name: &UnitName) -> Applied {
+    tx.delete(Table::Rollouts, &key::unit(name))?;
     if tx.delete(Table::Units, &key::unit(name))? {
         return answered(vec![Change::Unit(name.clone())]);
     }

@@ -8,9 +8,11 @@ pub mod change;
 mod key;
 pub mod leases;
 pub mod read;
+mod rollout;
 
 pub use change::apply;
-pub use read::{current_state, machine, machines, state, states, states_of, states_on, unit, units};
+pub use read::{current_state, machine, machines, rolling, state, states, states_of, states_on, unit, units};
+pub use rollout::{Rollout, Waiting};
 
 pub use corten_spec::fleet::Decision;
 use corten_spec::fleet::{Assignment, JobState, UnitState};
@@ -18,12 +20,13 @@ use corten_spec::machine::{Machine, MachineId};
 use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
-/// A change of the fleet.
+/// A change of the fleet. Part of the log's format, encoded by position: variants are only added at the end, and fields to none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Creates a unit, or replaces its content and desired state in place; an assignment stays.
+    /// Creates a unit, or replaces its content and desired state in place; an assignment stays. Another content ends a roll.
     SetUnit {
         /// The unit.
         name: UnitName,
@@ -32,7 +35,7 @@ pub enum Command {
         /// What is wanted of it.
         desired: JobState,
     },
-    /// Changes what is wanted of a unit.
+    /// Changes what is wanted of a unit. All but launched ends a roll.
     SetDesired {
         /// The unit.
         name: UnitName,
@@ -78,6 +81,36 @@ pub enum Command {
         /// Units it no longer knows.
         gone: Vec<UnitName>,
     },
+    /// [`Command::SetUnit`] for a global unit, a few machines at a time. With the content it has, the roll that is under way
+    /// has another limit from now on.
+    RollUnit {
+        /// The unit.
+        name: UnitName,
+        /// Its file; it must be placed as the one before.
+        file: UnitFile,
+        /// What is wanted of it.
+        desired: JobState,
+        /// On so many machines it may be down because of that.
+        max_unavailable: NonZeroU32,
+    },
+    /// The scheduler's decision: these machines may take a unit's new file.
+    Allow {
+        /// The unit.
+        unit: UnitName,
+        /// The new file's hash: nothing happens when the unit has another one meanwhile.
+        hash: String,
+        /// Who may; perhaps nobody, when only the reason is another one.
+        machines: BTreeSet<MachineId>,
+        /// What the roll waits for now.
+        reason: String,
+    },
+    /// The scheduler's decision: the roll of a unit is over. Whoever has not the new file takes it.
+    EndRollout {
+        /// The unit.
+        unit: UnitName,
+        /// As in [`Command::Allow`].
+        hash: String,
+    },
 }
 
 /// A unit as the cluster knows it.
@@ -93,6 +126,9 @@ pub struct UnitRecord {
     pub assigned: Option<Assignment>,
     /// Why it is placed nowhere, if the scheduler has said so.
     pub unplaced: Option<String>,
+    /// The roll to `file` that is under way. In a table of its own.
+    #[serde(skip)]
+    pub rollout: Option<Rollout>,
 }
 
 /// A machine as the cluster knows it.
@@ -139,4 +175,8 @@ pub enum Answer {
     NoSuchMachine(MachineId),
     /// The machine has joined again since; nothing was done.
     OtherSession(MachineId),
+    /// The unit is not global, and so cannot be rolled; nothing was done.
+    NotGlobal(UnitName),
+    /// The unit's new file is placed otherwise than the old, and so cannot be rolled; nothing was done.
+    PlacedOtherwise(UnitName),
 }

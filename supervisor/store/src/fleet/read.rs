@@ -6,15 +6,22 @@ use corten_spec::fleet::{JobState, UnitState};
 use corten_spec::machine::MachineId;
 use corten_spec::unit_name::UnitName;
 
-use super::{MachineRecord, UnitRecord, key};
-use crate::tables::{KeyRange, Read, StoreFault, Table, collect, load};
+use super::{MachineRecord, Rollout, UnitRecord, key};
+use crate::tables::{KeyRange, Read, StoreFault, Table, collect, decode, load};
 
 /// Every unit, by name.
 ///
 /// # Errors
 /// When the backend fails.
 pub fn units(tx: &(impl Read + ?Sized)) -> Result<Vec<UnitRecord>, StoreFault> {
-    collect(tx, Table::Units, &KeyRange::all())
+    let mut units: Vec<UnitRecord> = collect(tx, Table::Units, &KeyRange::all())?;
+    for record in rolling(tx)? {
+        let name = record.name.as_str();
+        if let Ok(at) = units.binary_search_by(|unit| unit.name.as_str().cmp(name)) {
+            units[at] = record;
+        }
+    }
+    Ok(units)
 }
 
 /// One unit.
@@ -22,7 +29,37 @@ pub fn units(tx: &(impl Read + ?Sized)) -> Result<Vec<UnitRecord>, StoreFault> {
 /// # Errors
 /// When the backend fails.
 pub fn unit(tx: &(impl Read + ?Sized), name: &UnitName) -> Result<Option<UnitRecord>, StoreFault> {
-    load(tx, Table::Units, &key::unit(name))
+    let unit: Option<UnitRecord> = load(tx, Table::Units, &key::unit(name))?;
+    let Some(mut unit) = unit else {
+        return Ok(None);
+    };
+    unit.rollout = rollout(tx, name)?;
+    Ok(Some(unit))
+}
+
+fn rollout(tx: &(impl Read + ?Sized), name: &UnitName) -> Result<Option<Rollout>, StoreFault> {
+    load(tx, Table::Rollouts, &key::unit(name))
+}
+
+/// The units with a roll under way, by name.
+///
+/// # Errors
+/// When the backend fails.
+pub fn rolling(tx: &(impl Read + ?Sized)) -> Result<Vec<UnitRecord>, StoreFault> {
+    let mut rows: Vec<(Vec<u8>, Rollout)> = Vec::new();
+    tx.scan(Table::Rollouts, &KeyRange::all(), &mut |row_key, row| {
+        rows.push((row_key.to_vec(), decode(Table::Rollouts, row_key, row)?));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let mut units = Vec::new();
+    for (row_key, rollout) in rows {
+        let unit: Option<UnitRecord> = load(tx, Table::Units, &row_key)?;
+        units.extend(unit.map(|unit| UnitRecord {
+            rollout: Some(rollout),
+            ..unit
+        }));
+    }
+    Ok(units)
 }
 
 /// Every machine ever seen, by id, those that left included (`present` false).

@@ -7,4 +7,5 @@ pub mod leftovers;
 pub mod neighbours;
 pub mod plans;
 pub mod rest;
+pub mod rolls;
 pub mod storm;

@@ -1,5 +1,6 @@
 //! When nothing breaks any more: every placeable unit is placed once and runs there, every machine runs its own and
-//! nothing else, the store knows the truth, and all copies of it are the same.
+//! nothing else, of the file that was set last, no roll is under way, the store knows the truth, and all copies of it are the
+//! same.
 
 use std::collections::BTreeSet;
 
@@ -34,6 +35,12 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
             left.decisions
         ));
     }
+    if let Some((unit, roll)) = commit::rolls(&world.log.head).first() {
+        return Err(format!(
+            "at the end {unit} is still being rolled: {}",
+            roll.reason
+        ));
+    }
     let layout = layout(&view);
     placeable_are_placed(&view, &layout)?;
     for node in &world.nodes {
@@ -41,6 +48,7 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
             return Err(format!("at the end the replica of {} differs", node.machine.id));
         }
         runs_its_own(&view, &layout[&node.machine.id], node)?;
+        runs_what_was_set(world, node)?;
         is_reported(world, node)?;
     }
     Ok(())
@@ -102,6 +110,19 @@ fn runs_its_own(view: &ClusterView, here: &[Party<'_>], node: &Node) -> Result<(
             return Err(format!(
                 "at the end {unit} on {id} is {}",
                 node.systemd.active(unit)
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn runs_what_was_set(world: &World, node: &Node) -> Result<(), String> {
+    for record in commit::units(&world.log.head) {
+        let has = node.disk.get(&record.name);
+        if has.is_some_and(|on_disk| on_disk.hash != record.file.hash()) {
+            return Err(format!(
+                "at the end {} has an old file of {}",
+                node.machine.id, record.name
             ));
         }
     }

@@ -27,7 +27,8 @@ impl Node {
         let record = fleet::machine(&self.replica, &self.machine.id).expect("memory does not fail");
         let record = record.filter(|record| record.present);
         let machine = record.map_or_else(|| self.machine.clone(), |record| record.machine);
-        let units: Vec<_> = commit::units(&self.replica).into_iter().map(candidate).collect();
+        let units = commit::units(&self.replica).into_iter();
+        let units: Vec<_> = units.map(|record| candidate(record, &self.machine.id)).collect();
         let wanted = desired(&machine, &units);
         let Fenced { mut ends, rest } = match is_current {
             true => reconcile_fenced(&wanted, &observed, contact),

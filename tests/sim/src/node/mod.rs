@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use corten_agent::{Candidate, Contact, OnDisk, Reported};
-use corten_spec::machine::Machine;
+use corten_spec::machine::{Machine, MachineId};
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet::Requirements;
 use corten_store::fleet::{self, Command};
@@ -230,12 +230,13 @@ impl Node {
     }
 }
 
-/// A stored unit as an agent looks at it.
-pub fn candidate(record: fleet::UnitRecord) -> Candidate {
+/// A stored unit as the agent of the machine `id` looks at it.
+pub fn candidate(record: fleet::UnitRecord, id: &MachineId) -> Candidate {
+    let file = record.file_on(id).clone();
     Candidate {
-        requirements: Requirements::of(&record.name, &record.file),
+        requirements: Requirements::of(&record.name, &file),
         name: record.name,
-        file: record.file,
+        file,
         desired: record.desired,
         assigned: record.assigned.map(|assignment| assignment.machine),
     }

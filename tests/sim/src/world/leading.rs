@@ -95,8 +95,34 @@ impl World {
         if !decisions.is_empty() {
             let delay = self.rng.range(1, 30);
             self.write(Writing::Assign(decisions), delay);
+            return Ok(());
         }
+        self.roll_on();
         Ok(())
+    }
+
+    /// One step of one roll; the others have their turn when it is written.
+    fn roll_on(&mut self) {
+        let Some(leader) = &self.leader else { return };
+        let next = commit::rolls(&self.log.head)
+            .into_iter()
+            .find_map(|(unit, mut roll)| {
+                if self.mutation == Some(Mutation::AnyVersionCounts) {
+                    let hash = roll.hash.clone();
+                    roll.states
+                        .values_mut()
+                        .for_each(|row| row.hash.clone_from(&hash));
+                    roll.waiting
+                        .values_mut()
+                        .for_each(|kept| kept.hash.clone_from(&hash));
+                }
+                let step = leader.roll(&unit, &roll)?;
+                Some(commit::roll_on(unit, roll.hash, step))
+            });
+        if let Some(command) = next {
+            let delay = self.rng.range(1, 30);
+            self.write(Writing::Roll(command), delay);
+        }
     }
 
     fn write(&mut self, writing: Writing, delay_ms: u64) {

@@ -144,6 +144,7 @@ impl World {
         if let Some(job) = next {
             self.begin_job(node, job);
         }
+        checkers::rolls::check(self)?;
         self.step(node)
     }
 }

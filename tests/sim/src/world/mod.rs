@@ -6,7 +6,7 @@ mod leading;
 mod machines;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use corten_spec::machine::MachineId;
@@ -42,15 +42,18 @@ pub enum Mutation {
     KnownWhileLeaving,
     /// A new leader gives nobody time to be heard.
     NoGrace,
+    /// A unit that is active counts in a roll, whichever file it was started from.
+    AnyVersionCounts,
 }
 
 impl Mutation {
     /// All, by name.
-    pub const ALL: [(&str, Mutation); 4] = [
+    pub const ALL: [(&str, Mutation); 5] = [
         ("no-fence", Mutation::NoFence),
         ("forgotten-heard", Mutation::ForgottenHeard),
         ("known-while-leaving", Mutation::KnownWhileLeaving),
         ("no-grace", Mutation::NoGrace),
+        ("any-version-counts", Mutation::AnyVersionCounts),
     ];
 }
 
@@ -128,6 +131,8 @@ pub struct World {
     pub leader: Option<Leader>,
     /// Since when a unit runs where it no longer belongs, on a machine that should know.
     pub leftover_since_ms: BTreeMap<(usize, UnitName), u64>,
+    /// Nodes on which a rolling unit is down because of its roll.
+    pub rolled: BTreeMap<UnitName, BTreeSet<usize>>,
     /// From then on no unit may move, and nobody be declared lost.
     pub storm_ms: Option<u64>,
     queue: BTreeMap<(u64, u64), Event>,
@@ -156,6 +161,7 @@ impl World {
             nodes: scenario.machines.into_iter().map(node).collect(),
             leader: None,
             leftover_since_ms: BTreeMap::new(),
+            rolled: BTreeMap::new(),
             storm_ms: scenario.storm_ms,
             queue: BTreeMap::new(),
             age: 0,

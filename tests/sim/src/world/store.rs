@@ -9,9 +9,11 @@ use crate::commit;
 impl World {
     pub(super) fn commit(&mut self, command: Command) -> Result<usize, String> {
         checkers::storm::before(self, &command)?;
+        checkers::rolls::before(self, &command);
         self.say("store", &commit::print(&command));
         self.log.commit(command);
         checkers::fences::check(self)?;
+        checkers::rolls::check(self)?;
         for node in 0..self.nodes.len() {
             self.send_log(node);
         }
