@@ -79,16 +79,58 @@ impl Interest {
     }
 }
 
-/// The unit, if it concerns the machine `id`.
+/// The unit, if it concerns the machine `id`, as it is to be there: in the middle of a roll another machine may have another
+/// file.
 fn candidate(record: UnitRecord, id: &MachineId) -> Option<Candidate> {
+    let file = record.file_on(id).clone();
     let assigned = record.assigned.map(|assigned| assigned.machine);
-    let requirements = Requirements::of(&record.name, &record.file);
+    let requirements = Requirements::of(&record.name, &file);
     let concerns = requirements.global || assigned.as_ref() == Some(id);
     concerns.then_some(Candidate {
         name: record.name,
-        file: record.file,
+        file,
         requirements,
         desired: record.desired,
         assigned,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use corten_spec::fleet::JobState;
+    use corten_spec::unit_file::UnitFile;
+    use corten_store::fleet::{Rollout, Waiting};
+
+    use super::*;
+
+    #[test]
+    fn a_machine_that_waits_in_a_roll_keeps_the_file_it_has() {
+        let file = |options: &str| UnitFile::parse(&format!("[X-Fleet]\nGlobal=true\n{options}")).unwrap();
+        let [waits, next] = ["m1", "m2"].map(|id| MachineId(id.to_owned()));
+        let rollout = Rollout {
+            waiting: [(
+                waits.clone(),
+                Waiting {
+                    file: 0,
+                    moved: false,
+                },
+            )]
+            .into(),
+            kept: vec![file("OnPartition=stop\n")],
+            ..Rollout::default()
+        };
+        let record = UnitRecord {
+            name: UnitName::parse("g.service").unwrap(),
+            file: file(""),
+            desired: JobState::Launched,
+            assigned: None,
+            unplaced: None,
+            rollout: Some(rollout),
+        };
+        let on = |id: &MachineId| candidate(record.clone(), id).unwrap();
+        assert_eq!(on(&waits).file, file("OnPartition=stop\n"));
+        assert!(on(&waits).requirements.fenced && !on(&next).requirements.fenced);
+        assert_eq!(on(&next).file, file(""));
+    }
 }

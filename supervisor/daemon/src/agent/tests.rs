@@ -162,3 +162,62 @@ async fn a_start_that_fails_with_what_it_requires_says_so() {
     told("a unit that it requires failed").await;
     machines[0].stop().await;
 }
+
+fn everywhere(command: &str) -> String {
+    format!(
+        r#"{{"desiredState":"launched","maxUnavailable":1,"options":[{{"section":"Service","name":"ExecStart","value":"{command}"}},
+            {{"section":"X-Fleet","name":"Global","value":"true"}}]}}"#
+    )
+}
+
+/// On which machines a unit's file has this command, by position.
+fn have(machines: &[Machine], command: &str) -> Vec<usize> {
+    let has = |machine: &Machine| {
+        let text = std::fs::read_to_string(machine.units().join("g.service"));
+        text.unwrap_or_default().contains(command)
+    };
+    (0..machines.len()).filter(|at| has(&machines[*at])).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_global_unit_is_replaced_on_one_machine_at_a_time_and_no_further_than_it_runs() {
+    let mut machines = testing::cluster(3, Duration::from_secs(30)).await;
+    let to = machines[0].fleet;
+    let path = "/fleet/v1/units/g.service";
+    let roll = async |command: &str| ask(to, "PUT", path, JSON, &everywhere(command)).await.line();
+    assert_eq!(roll("/bin/1").await, "201 ");
+    let unit = async || ask(to, "GET", path, "", "").await.body;
+    let states = async || ask(to, "GET", "/fleet/v1/state", "", "").await.body;
+    until("it runs everywhere", async || {
+        (states()
+            .await
+            .matches("\"systemdActiveState\":\"active\"")
+            .count()
+            == 3)
+            .then_some(())
+    })
+    .await;
+
+    let first = (0..3).min_by_key(|at| &machines[*at].id).unwrap();
+    machines[first].systemd.refuse("g.service", true);
+    assert_eq!(roll("/bin/2").await, "201 ");
+    until("the roll has stopped", async || {
+        unit().await.contains("\"reason\":\"stopped: ").then_some(())
+    })
+    .await;
+    assert_eq!(have(&machines, "/bin/2"), [first]);
+    assert_eq!(running(&machines, "g.service").len(), 2);
+
+    machines[first].systemd.refuse("g.service", false);
+    assert_eq!(roll("/bin/3").await, "201 ");
+    until("it is over", async || {
+        assert!(running(&machines, "g.service").len() >= 2, "{}", unit().await);
+        (!unit().await.contains("rollout")).then_some(())
+    })
+    .await;
+    assert_eq!(have(&machines, "/bin/3"), [0, 1, 2]);
+    assert_eq!(running(&machines, "g.service"), [0, 1, 2]);
+    for machine in &mut machines {
+        machine.stop().await;
+    }
+}

@@ -1,7 +1,8 @@
 //! What the leader does besides leading: it watches over leases and schedules. Both are driven by what changes; the
 //! only clock is the moment the next lease runs out.
 //!
-//! Deciding is elsewhere: where units go in `corten-schedule`, when a lease is due in `corten_store::fleet::leases`.
+//! Deciding is elsewhere: where units go, and who of a roll is next, in `corten-schedule`, when a lease is due in
+//! `corten_store::fleet::leases`.
 //!
 //! Joins are looked at in turn with decisions: a machine that joins anew is known only after what was decided without it
 //! is written.
@@ -17,6 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
 use super::heartbeat::Register;
+use super::rolls::Rolls;
 use super::view::{self, Dirty};
 use crate::clock::since_boot;
 use crate::pulse::{BEAT, Pulse};
@@ -99,6 +101,7 @@ struct Term {
     /// Raft's.
     number: u64,
     scheduler: Scheduler,
+    rolls: Rolls,
     /// Until then, absent machines may only be silent.
     hold_until: Option<Duration>,
     /// Whether decisions are due.
@@ -120,6 +123,7 @@ impl Term {
         Some(Term {
             number,
             scheduler: Scheduler::of(view),
+            rolls: Rolls::begin(),
             hold_until: Some(now + leading.ttl),
             dirty: true,
             in_doubt: false,
@@ -139,7 +143,10 @@ impl Term {
         loop {
             match next {
                 Ok(batch) if batch.reset => return self.read_again(leading),
-                Ok(batch) => dirty.note(&batch),
+                Ok(batch) => {
+                    dirty.note(&batch);
+                    self.rolls.note(&batch);
+                }
                 Err(RecvError::Lagged(missed)) => {
                     tracing::warn!(
                         missed,
@@ -174,6 +181,7 @@ impl Term {
             return false;
         };
         self.scheduler = Scheduler::of(view);
+        self.rolls = Rolls::begin();
         self.dirty = true;
         self.in_doubt = false;
         leading
@@ -197,11 +205,15 @@ impl Term {
         if (self.dirty || !self.scheduler.has_told_all()) && !leading.disabled {
             self.dirty = !self.schedule(leading).await;
         }
+        if self.rolls.are_due() && !self.dirty && !leading.disabled {
+            self.rolls.go_on(leading, self.number, &self.scheduler).await;
+        }
         let now = since_boot();
         let lease = leading.register.with(|leases| leases.next()).flatten();
         // A lease that has run out and could not be written off would else be tried again without a pause.
         let lease = lease.map(|at| if written { at } else { at.max(now + RETRY) });
-        let retry = (self.dirty && !leading.disabled).then(|| now + RETRY);
+        let due = self.dirty || self.rolls.are_due();
+        let retry = (due && !leading.disabled).then(|| now + RETRY);
         let tell = (!self.scheduler.has_told_all()).then(|| now + TELL);
         let next = [lease, self.hold_until, retry, tell].into_iter().flatten().min();
         let wait = next.map_or(BEAT, |next| next.saturating_sub(now)).min(BEAT);

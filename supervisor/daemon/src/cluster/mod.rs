@@ -6,4 +6,5 @@ pub mod heard;
 pub mod heartbeat;
 pub mod leader;
 pub mod membership;
+mod rolls;
 mod view;

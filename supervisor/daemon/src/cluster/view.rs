@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use corten_raft::{AppliedBatch, Node};
-use corten_schedule::{ClusterView, Scheduler, UnitView};
+use corten_schedule::{ClusterView, Kept, RollStep, RollView, Scheduler, UnitView};
+use corten_spec::fleet::UnitState;
 use corten_spec::machine::MachineId;
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet::Requirements;
-use corten_store::fleet::{self, Change, MachineRecord, UnitRecord};
+use corten_store::fleet::{self, Change, Command, MachineRecord, UnitRecord, Waiting};
 use corten_store::{Event, StoreFault};
 
 /// What is to be read again.
@@ -20,7 +21,7 @@ pub struct Dirty {
 }
 
 impl Dirty {
-    /// Notes what a batch changed; unit states matter to no plan.
+    /// Notes what a batch changed; unit states matter to no plan, only to rolls.
     pub fn note(&mut self, batch: &AppliedBatch) {
         for event in &batch.events {
             match event {
@@ -94,5 +95,55 @@ fn unit_view(record: UnitRecord) -> UnitView {
         desired: record.desired,
         assigned: record.assigned.map(|assigned| assigned.machine),
         unplaced: record.unplaced,
+    }
+}
+
+/// Every roll that is under way, by unit.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn rolls(node: &Node) -> Result<Vec<(UnitName, RollView)>, StoreFault> {
+    node.read(|tx| {
+        let rolling = fleet::rolling(tx)?.into_iter();
+        rolling
+            .map(|record| {
+                let states = fleet::states_of(tx, &record.name)?;
+                Ok((record.name.clone(), roll_view(&record, states)))
+            })
+            .collect()
+    })
+}
+
+fn roll_view(record: &UnitRecord, states: Vec<UnitState>) -> RollView {
+    let rollout = record.rollout.clone().unwrap_or_default();
+    let hashes: Vec<String> = rollout.kept.iter().map(|file| file.hash()).collect();
+    let kept = |waiting: Waiting| Kept {
+        hash: hashes.get(waiting.file as usize).cloned().unwrap_or_default(),
+        moved: waiting.moved,
+    };
+    let waiting = rollout.waiting.into_iter();
+    RollView {
+        hash: record.file.hash(),
+        max_unavailable: rollout.max_unavailable as usize,
+        waiting: waiting.map(|(id, waiting)| (id, kept(waiting))).collect(),
+        allowed: rollout.allowed,
+        reason: rollout.reason,
+        states: states
+            .into_iter()
+            .map(|state| (state.machine.clone(), state))
+            .collect(),
+    }
+}
+
+/// A step of a roll as the store takes it.
+pub fn roll_command(unit: UnitName, hash: String, step: RollStep) -> Command {
+    match step {
+        RollStep::Allow { machines, reason } => Command::Allow {
+            unit,
+            hash,
+            machines,
+            reason,
+        },
+        RollStep::End => Command::EndRollout { unit, hash },
     }
 }

@@ -38,6 +38,13 @@ const MACHINES: &[Method] = &[
     ("Patch", "PATCH", "machines", &[], "", ""),
 ];
 
+fn rollout() -> Value {
+    let number = || json!({"type": "integer"});
+    json!({"type": "object", "properties": {
+        "allowed": number(), "maxUnavailable": number(), "of": number(), "reason": {"type": "string"},
+    }})
+}
+
 /// The document.
 pub fn document() -> Value {
     let schema = |id: &str, fields: &[&str]| {
@@ -58,6 +65,8 @@ pub fn document() -> Value {
         unit["properties"][state] = json!({"type": "string", "enum": ["inactive", "loaded", "launched"]});
     }
     unit["properties"]["options"] = json!({"type": "array", "items": {"$ref": "UnitOption"}});
+    unit["properties"]["maxUnavailable"] = json!({"type": "integer"});
+    unit["properties"]["rollout"] = rollout();
     let mut machine = schema("Machine", &["id", "primaryIP"]);
     machine["properties"]["metadata"] = json!({"type": "object", "additionalProperties": {"type": "string"}});
     let states = [

@@ -263,3 +263,84 @@ async fn templates_reasons_and_metadata() {
     assert!(!get(to, "/units/db.service").await.body.contains("unplacedReason"));
     machines[0].stop().await;
 }
+
+const GLOBAL: &str = r#"{"desiredState":"launched","options":[{"section":"Service","name":"ExecStart","value":"/bin/1"},{"section":"X-Fleet","name":"Global","value":"true"}]}"#;
+
+/// The global unit with another command, a few machines at a time.
+fn rolled(command: &str, limit: &str) -> String {
+    let limit = format!("{{\"maxUnavailable\":{limit},");
+    GLOBAL.replace("/bin/1", command).replacen('{', &limit, 1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_is_shown_until_it_is_over() {
+    let mut machines = testing::cluster(1, TTL).await;
+    let to = machines[0].fleet;
+    let path = "/units/g.service";
+    let shows = async |words: &str, there: bool| {
+        until(words, async || {
+            let unit = get(to, path).await.body;
+            (unit.contains(words) == there).then_some(())
+        })
+        .await;
+    };
+    let active = async || {
+        until("it is active", async || {
+            let state = get(to, "/state/g.service").await.body;
+            state.contains("\"systemdActiveState\":\"active\"").then_some(())
+        })
+        .await;
+    };
+    assert_eq!(put(to, path, &rolled("/bin/0", "1")).await.line(), "201 ");
+    active().await;
+    assert!(
+        !get(to, path).await.body.contains("rollout"),
+        "there was nothing to replace"
+    );
+
+    machines[0].systemd.refuse("g.service", true);
+    assert_eq!(put(to, path, &rolled("/bin/2", "1")).await.line(), "201 ");
+    shows("\"rollout\":{\"allowed\":1,\"maxUnavailable\":1,\"of\":1,\"reason\":\"stopped: with the new file it was not started on machine ", true).await;
+    assert_eq!(put(to, path, &rolled("/bin/2", "2")).await.line(), "204 ");
+    shows("\"maxUnavailable\":2", true).await;
+    machines[0].systemd.refuse("g.service", false);
+    assert_eq!(put(to, path, &rolled("/bin/3", "1")).await.line(), "201 ");
+    shows("rollout", false).await;
+    active().await;
+    let text = std::fs::read_to_string(machines[0].units().join("g.service")).unwrap();
+    assert!(text.contains("/bin/3"), "{text}");
+    machines[0].stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_rolled_is_refused() {
+    let mut machines = testing::cluster(1, TTL).await;
+    let to = machines[0].fleet;
+    let path = "/units/g.service";
+    put(to, path, GLOBAL).await;
+    for limit in ["0", "-1", "1.5", "\"1\"", "true", "5000000000"] {
+        let answer = put(to, path, &rolled("/bin/2", limit)).await.line();
+        assert!(
+            answer.starts_with("400 ") && answer.contains("unable to decode body: "),
+            "{limit}: {answer}"
+        );
+    }
+    let instance = rolled("/bin/2", "1").replace("Global", "Description");
+    let answer = put(to, "/units/web.service", &instance).await.line();
+    let want = "maxUnavailable is for global units, and web.service is not to be one";
+    assert_eq!(answer, refused(400, want));
+    let elsewhere = rolled("/bin/2", "1").replace(
+        "}]",
+        r#"},{"section":"X-Fleet","name":"MachineMetadata","value":"a=b"}]"#,
+    );
+    let answer = put(to, path, &elsewhere).await.line();
+    assert!(
+        answer.starts_with("400 ") && answer.contains("destroy and start it, or change it without"),
+        "{answer}"
+    );
+    let answer = put(to, path, r#"{"desiredState":"loaded","maxUnavailable":1}"#).await;
+    let want = "maxUnavailable says how a unit gets new options, and there are none";
+    assert_eq!(answer.line(), refused(400, want));
+    assert!(get(to, path).await.body.contains("/bin/1"), "nothing was changed");
+    machines[0].stop().await;
+}

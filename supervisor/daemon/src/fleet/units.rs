@@ -1,9 +1,12 @@
 //! /units: reading, creating, changing and destroying units.
 
+use std::num::NonZeroU32;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use corten_spec::fleet::JobState;
 use corten_spec::quote::go_quote;
+use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet;
 use corten_store::StoreFault;
@@ -66,7 +69,7 @@ pub async fn put(api: &Api, item: &str, headers: &HeaderMap, body: Body) -> Resu
         )));
     }
     let name = UnitName::parse(&sent.name).map_err(Refusal::bad_request)?;
-    let desired = desired_of(&sent.desired_state)?;
+    let (desired, limit) = (desired_of(&sent.desired_state)?, sent.max_unavailable);
     let file = wire::file_of(sent.options).map_err(Refusal::bad_request)?;
     let held = api.read(|tx| fleet::unit(tx, &name)).await?;
     let content_differs = held.as_ref().is_none_or(|held| held.file.hash() != file.hash());
@@ -76,7 +79,12 @@ pub async fn put(api: &Api, item: &str, headers: &HeaderMap, body: Body) -> Resu
             "unit does not exist and options field empty",
         ));
     }
-    if !file.options.is_empty() && content_differs {
+    if file.options.is_empty() && limit.is_some() {
+        return Err(Refusal::bad_request(
+            "maxUnavailable says how a unit gets new options, and there are none",
+        ));
+    }
+    if !file.options.is_empty() && (content_differs || limit.is_some()) {
         x_fleet::validate(&file).map_err(Refusal::bad_request)?;
         let size = file.to_string().len();
         if size > UNIT_LIMIT {
@@ -85,9 +93,15 @@ pub async fn put(api: &Api, item: &str, headers: &HeaderMap, body: Body) -> Resu
                 format!("the unit is too large: {size} bytes, at most {UNIT_LIMIT}"),
             ));
         }
-        let desired = desired.unwrap_or(JobState::Inactive);
-        api.change(Command::SetUnit { name, file, desired }).await?;
-        return Ok(answer::empty(StatusCode::CREATED));
+        let stays = held.filter(|_| !content_differs).map(|held| held.desired);
+        let desired = desired.or(stays).unwrap_or(JobState::Inactive);
+        set(api, name, file, desired, limit).await?;
+        let status = if content_differs {
+            StatusCode::CREATED
+        } else {
+            StatusCode::NO_CONTENT
+        };
+        return Ok(answer::empty(status));
     }
     let desired = desired.ok_or_else(|| {
         Refusal::new(
@@ -96,6 +110,35 @@ pub async fn put(api: &Api, item: &str, headers: &HeaderMap, body: Body) -> Resu
         )
     })?;
     set_desired(api, name, desired).await
+}
+
+/// Sets a unit, on all machines at once or, with a limit, on a few at a time.
+async fn set(
+    api: &Api,
+    name: UnitName,
+    file: UnitFile,
+    desired: JobState,
+    limit: Option<NonZeroU32>,
+) -> Result<(), Refusal> {
+    let command = match limit {
+        None => Command::SetUnit { name, file, desired },
+        Some(max_unavailable) => Command::RollUnit {
+            name,
+            file,
+            desired,
+            max_unavailable,
+        },
+    };
+    match api.change(command).await? {
+        Answer::NotGlobal(name) => Err(Refusal::bad_request(format!(
+            "maxUnavailable is for global units, and {name} is not to be one"
+        ))),
+        Answer::PlacedOtherwise(name) => Err(Refusal::bad_request(format!(
+            "the new {name} asks for other machines or neighbours than the old (in [X-Fleet]), which cannot be done on a few \
+             machines at a time: destroy and start it, or change it without maxUnavailable (--max-unavailable)"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 async fn set_desired(api: &Api, name: UnitName, desired: JobState) -> Result<Response<Body>, Refusal> {
@@ -178,6 +221,8 @@ fn show(tx: &(impl Read + ?Sized), record: UnitRecord) -> Result<WireUnit, Store
             .map_or(String::new(), |assigned| assigned.machine.0),
         name: record.name.to_string(),
         options: record.file.options.into_iter().map(Into::into).collect(),
+        rollout: record.rollout.map(Into::into),
         unplaced_reason: record.unplaced.filter(|_| wanted).unwrap_or_default(),
+        ..WireUnit::default()
     })
 }

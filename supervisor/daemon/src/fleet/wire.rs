@@ -1,11 +1,13 @@
 //! The entities of the fleet API as they go over the wire: keys in alphabetical order, empty fields left out.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use corten_spec::fleet::UnitState;
 use corten_spec::machine::Machine;
 use corten_spec::unit_file::{UnitFile, UnitOption};
 use corten_spec::unit_parse::UnitFileError;
+use corten_store::fleet::Rollout;
 use serde::{Deserialize, Serialize};
 
 /// One option of a unit.
@@ -36,15 +38,36 @@ pub struct WireUnit {
     /// Where it is scheduled.
     #[serde(rename = "machineID", skip_serializing_if = "String::is_empty")]
     pub machine_id: String,
+    /// Ours, only sent: replace the unit, which is global, on a few machines at a time, so that it is down on so many at most.
+    #[serde(skip_serializing)]
+    pub max_unavailable: Option<NonZeroU32>,
     /// Full unit name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// The unit file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<WireOption>,
+    /// Ours, only answered: how far that is, while it is under way.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<WireRollout>,
     /// Ours: why it is on no machine although it should be, or why it is where it is not yet. Clients of fleet ignore it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub unplaced_reason: String,
+}
+
+/// A roll of a global unit. Machines that came after it began have the new file and are not counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WireRollout {
+    /// So many machines may have the new file.
+    pub allowed: usize,
+    /// On so many it may be down because of it.
+    pub max_unavailable: u32,
+    /// So many are to have it.
+    pub of: usize,
+    /// What it waits for, or why it has stopped.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// A page of units.
@@ -170,6 +193,17 @@ pub fn file_of(options: Vec<WireOption>) -> Result<UnitFile, UnitFileError> {
         options: options.into_iter().map(UnitOption::from).collect(),
     };
     UnitFile::parse(&sent.to_string())
+}
+
+impl From<Rollout> for WireRollout {
+    fn from(rollout: Rollout) -> WireRollout {
+        WireRollout {
+            allowed: rollout.allowed.len(),
+            max_unavailable: rollout.max_unavailable,
+            of: rollout.allowed.len() + rollout.waiting.len(),
+            reason: rollout.reason,
+        }
+    }
 }
 
 impl From<UnitState> for WireState {
