@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     {
         return corten_cli::fleetctl::main(args);
     }
-    let tests: [Test; 5] = [
+    let tests: [Test; 6] = [
         ("containers become services", containers_become_services),
         (
             "containers that cannot be run are refused",
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
             a_roll_goes_on_where_it_was_left,
         ),
         ("a roll that ends early says so", a_roll_that_ends_early_says_so),
+        ("a global unit is rolled", a_global_unit_is_rolled),
         ("the status of units as JSON", the_status_of_units_as_json),
     ];
     for (name, test) in tests {
@@ -275,6 +276,62 @@ fn a_roll_that_ends_early_says_so(rig: &Rig) {
     assert!(
         err.contains("failed creating unit web@3.service: ") && !err.contains("Stopped there"),
         "{err}"
+    );
+}
+
+fn a_global_unit_is_rolled(rig: &Rig) {
+    let file = |run: &str, more: &str| {
+        rig.file(
+            "g.service",
+            &format!("[Service]\nExecStart={run}\n{more}[X-Fleet]\nGlobal=true\n"),
+        );
+    };
+    let same = "Found same Unit(g.service) in Registry, nothing to do\n";
+    let launched = "Unit g.service launched on 01234567.../127.0.0.1\n";
+    let roll = "start --replace --max-unavailable 2 g.service";
+    file("/bin/true", "");
+    rig.prints(
+        "start g.service",
+        "Unit g.service inactive\nTriggered global unit g.service start\n",
+    );
+    rig.api.changes();
+    file("/bin/slow", "");
+    rig.prints(roll, launched);
+    let put = "PUT g.service with its file launched, at most 2";
+    assert_eq!(rig.api.changes(), [put, "ACTIVE g.service"]);
+    rig.prints(roll, same);
+
+    // One that was not followed to its end is followed by the next.
+    file("/bin/slow", "Restart=no\n");
+    let (_, err) = rig.run("start --replace --max-unavailable 2 --timeout 1ms g.service", 1);
+    assert!(
+        err.contains(
+            "timed out waiting for unit g.service to report state launched: new on 1 of 3 machines; waits"
+        ),
+        "{err}"
+    );
+    let (out, _) = rig.run("list-unit-files --fields unit,reason --no-legend", 0);
+    assert_eq!(out, "g.service\tnew on 1 of 3 machines; waits\n");
+    rig.prints(roll, &format!("{same}{launched}"));
+    assert_eq!(rig.api.changes(), [put, "ACTIVE g.service"]);
+    // With another limit it goes on with that.
+    file("/bin/slow", "Restart=always\n");
+    rig.run("start --replace --max-unavailable 2 --timeout 1ms g.service", 1);
+    rig.prints(&roll.replace('2', "3"), &format!("{same}{launched}"));
+    let anew = "PUT g.service with its file launched, at most 3";
+    assert_eq!(rig.api.changes(), [put, anew, "ACTIVE g.service"]);
+
+    file("/bin/false", "");
+    let (out, err) = rig.run(roll, 1);
+    let failed = format!(
+        "unit g.service did not get to launched: it is failed (failed), on machine {MACHINE}; 2 of 3 machines keep the file"
+    );
+    assert!(out.is_empty() && err.contains(&failed), "{out}{err}");
+    // Without the limit all machines have it at once, and nobody waits.
+    file("/bin/slow", "");
+    rig.prints(
+        "start --replace g.service",
+        "Triggered global unit g.service start\n",
     );
 }
 

@@ -3,13 +3,14 @@
 use clap::ArgMatches;
 use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
+use corten_spec::x_fleet;
 
 use super::api::Api;
 use super::fault::Failure;
 use super::follow::{Patience, Wait, follow};
 use super::resolve::{self, Found, Plan, Verb};
 use super::wait::Goal;
-use super::wire::Unit;
+use super::wire::{Rollout, Unit};
 use super::{SIGNED, arguments_of, go, local};
 use crate::terminal::{say, tell};
 
@@ -23,6 +24,8 @@ struct Ready {
     hash: String,
     /// Was that put there just now, in the place of another?
     replaced: bool,
+    /// Does it come to its machines a few at a time, as a global unit?
+    rolls: bool,
 }
 
 /// Runs the command.
@@ -75,6 +78,15 @@ fn at_once(matches: &ArgMatches) -> Option<usize> {
     matches.get_one::<usize>("max-unavailable").copied()
 }
 
+/// How content comes to units.
+#[derive(Clone, Copy)]
+struct How {
+    /// `--replace`.
+    replace: bool,
+    /// `--max-unavailable`.
+    at_once: Option<usize>,
+}
+
 /// Brings units where the command wants them, all at once.
 async fn bring_up(
     api: &mut Api,
@@ -82,10 +94,13 @@ async fn bring_up(
     arguments: &[&str],
     matches: &ArgMatches,
 ) -> Result<u8, Failure> {
-    let replace = go::switch_on(matches, "replace");
+    let how = How {
+        replace: go::switch_on(matches, "replace"),
+        at_once: (verb == Verb::Start).then(|| at_once(matches)).flatten(),
+    };
     let mut units: Vec<Ready> = Vec::new();
     for argument in arguments {
-        let ready = ensure(api, verb, argument, replace).await;
+        let ready = ensure(api, verb, argument, how).await;
         let ready = ready.map_err(|why| Failure::new(format!("Error creating units: {why}")))?;
         if units.iter().all(|unit| unit.name != ready.name) {
             units.push(ready);
@@ -108,11 +123,11 @@ async fn bring_up(
 }
 
 /// Sees to it that the unit an argument stands for is in the cluster.
-async fn ensure(api: &mut Api, verb: Verb, argument: &str, replace: bool) -> Result<Ready, String> {
+async fn ensure(api: &mut Api, verb: Verb, argument: &str, how: How) -> Result<Ready, String> {
     let name = UnitName::complete(argument);
-    let found = find(api, argument, &name, replace).await?;
+    let found = find(api, argument, &name, how.replace).await?;
     let known = found.unit.clone();
-    match resolve::plan(verb, &name, replace, found) {
+    match resolve::plan(verb, &name, how.replace, found) {
         Plan::Missing(why) => Err(why + &local::misnamed(argument, &name)),
         Plan::Keep { warning } => {
             warning.iter().for_each(tell);
@@ -120,22 +135,47 @@ async fn ensure(api: &mut Api, verb: Verb, argument: &str, replace: bool) -> Res
         }
         Plan::Same => {
             say(format!("Found same Unit({name}) in Registry, nothing to do"));
-            Ok(ready(&known.unwrap_or_default(), false))
+            let known = known.unwrap_or_default();
+            limit_anew(api, &known, how).await?;
+            Ok(ready(&known, false))
         }
         Plan::Create { file, warning } => {
             warning.iter().for_each(tell);
-            let unit = put(api, &name, &file, "inactive").await?;
+            let unit = put(api, &name, &file, "inactive", None).await?;
             say(format!("Unit {name} inactive"));
             Ok(ready(&unit, false))
         }
         Plan::Replace { file } => {
-            let unit = put(api, &name, &file, verb.desired()).await?;
+            let global = x_fleet::is_global(&file) || known.is_some_and(|known| known.is_global());
+            let limit = how.at_once.filter(|_| global);
+            let mut unit = put(api, &name, &file, verb.desired(), limit).await?;
+            if limit.is_some() {
+                unit.rollout = rollout_of(api, &name).await?;
+            }
             if verb == Verb::Submit {
                 say(format!("Unit {name} inactive"));
             }
             Ok(ready(&unit, true))
         }
     }
+}
+
+/// A roll that is under way goes on with this limit.
+async fn limit_anew(api: &mut Api, unit: &Unit, how: How) -> Result<(), String> {
+    match (&unit.rollout, how.at_once) {
+        (Some(rollout), Some(limit)) if rollout.max_unavailable != limit => {
+            let (file, desired) = (unit.file(), &unit.desired_state);
+            let put = put(api, &unit.name, &file, desired, Some(limit)).await;
+            put.map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn rollout_of(api: &mut Api, name: &str) -> Result<Option<Rollout>, String> {
+    let unit = api.unit(name).await;
+    let unit = unit.map_err(|fault| format!("error retrieving Unit({name}) from Registry: {fault}"))?;
+    Ok(unit.and_then(|unit| unit.rollout))
 }
 
 fn ready(unit: &Unit, replaced: bool) -> Ready {
@@ -145,6 +185,7 @@ fn ready(unit: &Unit, replaced: bool) -> Ready {
         desired: unit.desired_state.clone(),
         hash: unit.file().hash(),
         replaced,
+        rolls: unit.rollout.is_some(),
     }
 }
 
@@ -180,10 +221,19 @@ async fn find(api: &mut Api, argument: &str, name: &str, replace: bool) -> Resul
     Ok(found)
 }
 
-/// Creates or replaces.
-async fn put(api: &mut Api, name: &str, file: &UnitFile, desired: &str) -> Result<Unit, String> {
+/// Creates or replaces, on all machines at once or on a few at a time.
+async fn put(
+    api: &mut Api,
+    name: &str,
+    file: &UnitFile,
+    desired: &str,
+    max_unavailable: Option<usize>,
+) -> Result<Unit, String> {
     local::approve(name, file)?;
-    let unit = Unit::of_file(name, file, desired);
+    let unit = Unit {
+        max_unavailable,
+        ..Unit::of_file(name, file, desired)
+    };
     api.put_unit(&unit)
         .await
         .map_err(|fault| format!("failed creating unit {name}: {fault}"))?;
@@ -206,22 +256,23 @@ async fn advance(
     let mut waits = Vec::new();
     for unit in units {
         let is_there = !unit.replaced && unit.desired == verb.desired();
-        if is_there && (!every || unit.global) {
+        let rolls = every && unit.rolls;
+        if is_there && !rolls && (!every || unit.global) {
             continue;
         }
         if unit.desired != verb.desired() {
             let set = api.set_desired(&unit.name, verb.desired()).await;
             set.map_err(|fault| Failure::new(format!("Error {doing} units: {fault}")))?;
         }
-        let goal = if verb == Verb::Load {
-            Goal::Loaded
-        } else {
-            Goal::Started {
+        let goal = match verb {
+            Verb::Load => Goal::Loaded,
+            _ if rolls => Goal::Rolled { hash: unit.hash },
+            _ => Goal::Started {
                 hash: (unit.replaced || every).then_some(unit.hash),
-            }
+            },
         };
         match patience {
-            _ if unit.global => say(format!("Triggered global unit {} {word}", unit.name)),
+            _ if unit.global && !rolls => say(format!("Triggered global unit {} {word}", unit.name)),
             Patience::None => say(format!("Triggered unit {} {word}", unit.name)),
             _ => waits.push(Wait::new(&unit.name, goal)),
         }

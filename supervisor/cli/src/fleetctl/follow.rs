@@ -1,7 +1,7 @@
 //! Waiting until units are as the user asked: looks at them several times a second, prints what is reached, says what
 //! it waits for and why. What is reached is [`wait::judge`]'s to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::api::Api;
@@ -63,6 +63,8 @@ pub(super) struct Wait {
     name: String,
     goal: Goal,
     announced: bool,
+    /// Machines that were said to run it, of a unit that is rolled.
+    running: BTreeSet<String>,
     launched_at: Option<Instant>,
     unplaced_at: Option<Instant>,
     told: Option<String>,
@@ -76,6 +78,7 @@ impl Wait {
             name: name.to_owned(),
             goal,
             announced: false,
+            running: BTreeSet::new(),
             launched_at: None,
             unplaced_at: None,
             told: None,
@@ -176,7 +179,9 @@ async fn step(api: &mut Api, waits: &mut Vec<Wait>, seen: &Seen, progress: &mut 
         let states = seen.states.get(&wait.name).map_or(&[][..], Vec::as_slice);
         let since = wait.launched_at.map_or(Duration::ZERO, |at| at.elapsed());
         let verdict = wait::judge(&wait.goal, unit, states, since);
-        if matches!(verdict, Verdict::Reached | Verdict::Launched(_)) && !wait.announced {
+        if matches!(wait.goal, Goal::Rolled { .. }) {
+            announce_machines(api, &mut wait, states, progress).await;
+        } else if matches!(verdict, Verdict::Reached | Verdict::Launched(_)) && !wait.announced {
             wait.announced = true;
             announce(api, &wait, unit, progress).await;
         }
@@ -191,7 +196,10 @@ async fn step(api: &mut Api, waits: &mut Vec<Wait>, seen: &Seen, progress: &mut 
                 wait.launched_at.get_or_insert_with(Instant::now);
                 wait.last = why;
             }
-            Verdict::Pending(why) => wait.last = why,
+            Verdict::Pending(why) => {
+                wait.launched_at = wait.launched_at.filter(|_| wait.announced);
+                wait.last = why;
+            }
             Verdict::Unplaced(why) => unplaced(&mut wait, why, progress),
         }
         still.push(wait);
@@ -224,6 +232,20 @@ fn unplaced(wait: &mut Wait, why: String, progress: &mut Progress) {
     if since >= UNPLACED_PATIENCE && wait.told.as_ref() != Some(&why) {
         progress.tell(&format!("Unit {} waits for a machine: {why}", wait.name));
         wait.told = Some(why);
+    }
+}
+
+/// A line for each machine on which the new content is active now.
+async fn announce_machines(api: &mut Api, wait: &mut Wait, states: &[State], progress: &mut Progress) {
+    let Goal::Rolled { hash } = &wait.goal else { return };
+    let active = states
+        .iter()
+        .filter(|state| state.hash == *hash && state.active == "active");
+    for state in active {
+        if wait.running.insert(state.machine_id.clone()) {
+            let machine = api.machine(&state.machine_id).await.legend(false);
+            progress.say(&format!("Unit {} launched on {machine}", wait.name));
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn unit_value(unit: &Unit, field: &str) -> Value {
         "state" => or_null(&unit.current_state),
         "hash" => json!(unit.file().hash()),
         "desc" => or_null(unit.file().description()),
-        "reason" => or_null(&unit.unplaced_reason),
+        "reason" => or_null(&unit.reason()),
         _ => or_null(&unit.machine_id),
     }
 }

@@ -180,7 +180,7 @@ fn unit_field(unit: &Unit, field: &str, full: bool, machines: &[Machine]) -> Str
         "state" => or_dash(&unit.current_state),
         "hash" => shortened(&unit.file().hash(), full).to_owned(),
         "desc" => or_dash(unit.file().description()),
-        "reason" => or_dash(&unit.unplaced_reason),
+        "reason" => or_dash(&unit.reason()),
         _ if unit.is_global() => "global".to_owned(),
         _ => where_is(&unit.machine_id, full, machines),
     }
@@ -220,6 +220,7 @@ fn or_dash(text: &str) -> String {
 mod tests {
     use corten_spec::unit_file::UnitFile;
 
+    use super::super::wire::Rollout;
     use super::*;
 
     fn machine() -> Machine {
@@ -287,6 +288,19 @@ mod tests {
         };
         let global = UnitFile::parse("[X-Fleet]\nGlobal=true\n").unwrap();
         let global = Unit::of_file("g.service", &global, "launched");
+        let rolling = Unit {
+            rollout: Some(Rollout {
+                allowed: 1,
+                of: 3,
+                reason: "stopped: why".into(),
+                ..Rollout::default()
+            }),
+            ..global.clone()
+        };
+        assert_eq!(
+            unit_field(&rolling, "reason", false, &[]),
+            "new on 1 of 3 machines; stopped: why"
+        );
         let row = |unit: &Unit| {
             ["desc", "dstate", "state", "target", "global", "reason"].map(|f| unit_field(unit, f, false, &[]))
         };

@@ -59,6 +59,9 @@ async fn visit(
         } else {
             vec![unit.machine_id.clone()]
         };
+        if let Some(rollout) = &unit.rollout {
+            tell(format!("Unit {name} is being replaced: {}", rollout.in_words()));
+        }
         for state in states.iter().filter(|state| !state.start_error.is_empty()) {
             tell(format!("Unit {name} was not started: {}", state.start_error));
         }

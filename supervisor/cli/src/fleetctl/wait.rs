@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use super::wire::{State, Unit};
+use super::wire::{Rollout, State, Unit};
 
 /// How long failed or inactive must be seen after the launch before it is believed.
 const SETTLED: Duration = Duration::from_millis(1500);
@@ -31,6 +31,11 @@ pub(super) enum Goal {
     Started {
         /// SHA-1 of the unit file.
         hash: Option<String>,
+    },
+    /// A global unit: started with this content everywhere, a few machines at a time.
+    Rolled {
+        /// SHA-1 of the unit file.
+        hash: String,
     },
     /// On its machine, not running. `ran`: systemd called it running when it was asked to stop.
     Stopped {
@@ -68,7 +73,7 @@ impl Goal {
     pub(super) fn state(&self) -> &'static str {
         match self {
             Goal::Loaded | Goal::Stopped { .. } => "loaded",
-            Goal::Started { .. } => "launched",
+            Goal::Started { .. } | Goal::Rolled { .. } => "launched",
             Goal::Unloaded => "inactive",
             Goal::Gone => "destroyed",
             Goal::Away { .. } => "moved away",
@@ -76,7 +81,7 @@ impl Goal {
     }
 }
 
-/// Judges. `states` are those of this unit; `launched_for` is how long the unit has been seen launched.
+/// Judges. `states` are those of this unit; `launched_for` is how long the last verdict has been [`Verdict::Launched`].
 pub(super) fn judge(goal: &Goal, unit: Option<&Unit>, states: &[State], launched_for: Duration) -> Verdict {
     match goal {
         Goal::Gone => return gone(unit, states),
@@ -95,6 +100,7 @@ pub(super) fn judge(goal: &Goal, unit: Option<&Unit>, states: &[State], launched
     let state = states.iter().find(|state| state.machine_id == unit.machine_id);
     match goal {
         Goal::Unloaded => unloaded(unit, states),
+        Goal::Rolled { hash } => rolled(hash, unit, states, launched_for),
         Goal::Stopped { ran } => stopped(*ran, unit, state),
         _ if unit.machine_id.is_empty() => Verdict::Unplaced(unit.unplaced_reason.clone()),
         Goal::Loaded if unit.current_state == "loaded" => Verdict::Reached,
@@ -172,6 +178,44 @@ fn started(hash: Option<&str>, state: Option<&State>, launched_for: Duration) ->
         ("activating", "auto-restart") | ("failed", _) if settled => Verdict::Failed(words),
         ("inactive", _) if settled => Verdict::Reached,
         _ => Verdict::Launched(words),
+    }
+}
+
+/// It goes on as long as no machine fails with the new content, which is believed when it has stood for a while.
+fn rolled(hash: &str, unit: &Unit, states: &[State], failing_for: Duration) -> Verdict {
+    if unit.file().hash() != hash {
+        return Verdict::Failed("somebody else replaced it meanwhile".to_owned());
+    }
+    let on = |state: &State, settled| started(Some(hash), Some(state), settled);
+    for state in states.iter().filter(|state| state.hash == hash) {
+        let Verdict::Failed(why) = on(state, SETTLED) else {
+            continue;
+        };
+        let why = format!("{why}, on machine {}{}", state.machine_id, untouched(unit));
+        return match on(state, failing_for) {
+            Verdict::Failed(_) => Verdict::Failed(why),
+            _ => Verdict::Launched(why),
+        };
+    }
+    match &unit.rollout {
+        Some(rollout) => Verdict::Pending(rollout.in_words()),
+        None if states.iter().all(|state| on(state, SETTLED) == Verdict::Reached) => Verdict::Reached,
+        None => Verdict::Pending("its machines are starting it".to_owned()),
+    }
+}
+
+/// `; 2 of 3 machines keep the file they have`.
+fn untouched(unit: &Unit) -> String {
+    let left = |rollout: &Rollout| rollout.of.saturating_sub(rollout.allowed);
+    match &unit.rollout {
+        Some(rollout) if left(rollout) > 0 => {
+            format!(
+                "; {} of {} machines keep the file they have",
+                left(rollout),
+                rollout.of
+            )
+        }
+        _ => String::new(),
     }
 }
 

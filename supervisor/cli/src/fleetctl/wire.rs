@@ -34,6 +34,24 @@ pub(super) struct Unit {
     /// Corten's own: why it is on no machine although it should be.
     #[serde(skip_serializing)]
     pub(super) unplaced_reason: String,
+    /// Corten's own: on so many machines a global unit may be down because of this change.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub(super) max_unavailable: Option<usize>,
+    /// Corten's own: how far such a change is, while it is under way.
+    #[serde(skip_serializing)]
+    pub(super) rollout: Option<Rollout>,
+}
+
+/// How far a global unit is replaced.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Rollout {
+    /// Machines that may have the new file.
+    pub(super) allowed: usize,
+    /// Machines that are to have it.
+    pub(super) of: usize,
+    pub(super) max_unavailable: usize,
+    pub(super) reason: String,
 }
 
 /// What a machine says of a unit.
@@ -120,9 +138,26 @@ impl Unit {
         }
     }
 
+    /// Why it is not as it should be, as far as anybody knows: on no machine, or on some with the file of before.
+    pub(super) fn reason(&self) -> String {
+        match &self.rollout {
+            Some(rollout) => rollout.in_words(),
+            None => self.unplaced_reason.clone(),
+        }
+    }
+
     /// Does it run on every machine?
     pub(super) fn is_global(&self) -> bool {
         x_fleet::is_global(&self.file())
+    }
+}
+
+impl Rollout {
+    /// `new on 1 of 3 machines; waits until it is active on machine m1`.
+    pub(super) fn in_words(&self) -> String {
+        let far = format!("new on {} of {} machines", self.allowed, self.of);
+        let reason = Some(self.reason.as_str()).filter(|reason| !reason.is_empty());
+        reason.map_or(far.clone(), |reason| format!("{far}; {reason}"))
     }
 }
 

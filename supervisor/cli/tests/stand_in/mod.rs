@@ -39,6 +39,8 @@ struct Unit {
     options: Value,
     desired: String,
     asked: usize,
+    /// It is replaced a few machines at a time, so many.
+    limit: Option<u64>,
 }
 
 impl Api {
@@ -170,7 +172,9 @@ impl Kept {
         } else {
             ""
         };
-        self.changes.push(format!("PUT {name} {with}{desired}"));
+        let limit = body["maxUnavailable"].as_u64();
+        let at_most = limit.map_or(String::new(), |limit| format!(", at most {limit}"));
+        self.changes.push(format!("PUT {name} {with}{desired}{at_most}"));
         let options = match (&body["options"], self.units.get(name)) {
             (Value::Null, Some(unit)) => unit.options.clone(),
             (Value::Null, None) => return refusal(409, "unit does not exist and options field empty"),
@@ -182,6 +186,7 @@ impl Kept {
                 options,
                 desired,
                 asked: 0,
+                limit,
             },
         );
         (201, Value::Null)
@@ -205,6 +210,14 @@ impl Unit {
         let mut shown = json!({"name": name, "options": self.options, "desiredState": self.desired, "currentState": self.desired});
         if self.desired != "inactive" {
             shown["machineID"] = MACHINE.into();
+        }
+        let is_new = match self.command().as_str() {
+            "/bin/false" => false,
+            "/bin/slow" => self.asked > SLOW,
+            _ => true,
+        };
+        if let Some(limit) = self.limit.filter(|_| !is_new) {
+            shown["rollout"] = json!({"allowed": 1, "of": 3, "maxUnavailable": limit, "reason": "waits"});
         }
         shown
     }

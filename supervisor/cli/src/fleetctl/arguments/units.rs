@@ -14,6 +14,8 @@ Units are looked for in the cluster, then as local files, then as instances of a
 beside the local file.
 
 With --max-unavailable units are replaced a few at a time; when one does not become active, the rest keep what they run.
+A global unit is replaced on so many machines at a time, by the cluster itself: that goes on when fleetctl is ended, and
+the same command follows it again. A new file, or stop, ends it; list-unit-files and status say how far it is.
 
 A unit in Quadlet's format, web.container, becomes web.service: fleetctl verify web.container shows it.
 
@@ -21,7 +23,8 @@ EXAMPLES:
   fleetctl start units/hello.service
   fleetctl start web.container
   fleetctl start web@1.service web@2.service
-  fleetctl start --replace --max-unavailable 1 web@1.service web@2.service web@3.service";
+  fleetctl start --replace --max-unavailable 1 web@1.service web@2.service web@3.service
+  fleetctl start --replace --max-unavailable 2 agent-on-every-machine.service";
 
 /// Their commands.
 pub(super) fn commands() -> Vec<Command> {
@@ -44,7 +47,7 @@ pub(super) fn commands() -> Vec<Command> {
             .after_help("EXAMPLES:\n  fleetctl load hello.service\n  fleetctl load --timeout 30s web@1.service web@2.service"),
         starts("start", "Start units, submitting and placing them first if necessary")
             .arg(
-                own("max-unavailable", "N", "With --replace: so many units at a time, the next ones once these are active".into())
+                own("max-unavailable", "N", "With --replace: so many units at a time, or machines of a global unit, the next ones once these are active".into())
                     .value_parser(at_least_one)
                     .requires("replace")
                     .conflicts_with("no-block"),

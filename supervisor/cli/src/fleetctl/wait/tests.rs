@@ -1,5 +1,7 @@
 //! When what is waited for is done.
 
+use corten_spec::unit_file::UnitFile;
+
 use super::*;
 
 fn unit(desired: &str, current: &str, machine: &str) -> Unit {
@@ -193,4 +195,48 @@ fn stops_and_loads_and_the_rest() {
         let verdict = judge(goal, unit.as_ref(), &states, Duration::ZERO);
         assert_eq!(word(&verdict), expected, "{goal:?} {unit:?} {states:?}");
     }
+}
+
+#[test]
+fn a_roll_is_over_when_the_cluster_says_so_and_ends_where_the_new_file_fails() {
+    let file = UnitFile::parse("[X-Fleet]\nGlobal=true\n").expect("a unit file");
+    let over = Unit::of_file("a.service", &file, "launched");
+    let rollout = Rollout {
+        allowed: 1,
+        of: 2,
+        ..Rollout::default()
+    };
+    let rolling = Unit {
+        rollout: Some(rollout),
+        ..over.clone()
+    };
+    let other = Unit::of_file("a.service", &UnitFile::default(), "launched");
+    let new = |active: &str| State {
+        hash: file.hash(),
+        ..state(active, active)
+    };
+    let old = |active: &str| state(active, active);
+    let goal = Goal::Rolled { hash: file.hash() };
+    let (soon, later) = (Duration::ZERO, Duration::from_secs(2));
+    let table = [
+        (&rolling, vec![new("active"), old("active")], soon, "pending"),
+        (&rolling, vec![new("activating"), old("active")], later, "pending"),
+        (&rolling, vec![new("active"), old("failed")], later, "pending"),
+        (&rolling, vec![new("failed"), old("active")], soon, "launched"),
+        (&rolling, vec![new("failed"), old("active")], later, "failed"),
+        (&over, vec![new("active"), old("active")], later, "pending"),
+        (&over, vec![new("active"), new("active")], soon, "reached"),
+        (&other, vec![new("active")], soon, "failed"),
+    ];
+    for (unit, states, since, expected) in table {
+        let verdict = judge(&goal, Some(unit), &states, since);
+        assert_eq!(word(&verdict), expected, "{states:?} {since:?}");
+    }
+    let Verdict::Failed(why) = judge(&goal, Some(&rolling), &[new("failed")], later) else {
+        panic!()
+    };
+    assert!(
+        why.ends_with("on machine m; 1 of 2 machines keep the file they have"),
+        "{why}"
+    );
 }
