@@ -89,6 +89,11 @@ impl TlsSetup {
         self.anybody = true;
     }
 
+    /// Whether a certificate of ours is shown.
+    pub(crate) fn shows_certificate(&self) -> bool {
+        self.files.cert.is_some()
+    }
+
     /// Whether the files can be used.
     pub(crate) fn check(&self) -> Result<(), TlsError> {
         self.config().map(|_| ())

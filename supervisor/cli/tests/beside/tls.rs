@@ -75,20 +75,28 @@ pub fn look(etcd: &Path, etcdctl: &Path, dir: &Path) -> usize {
         let otherwise = if is_said { String::new() } else { run.stderr };
         check(what, (run.code, otherwise), (Some(1), String::new()))
     };
-    // Who is refused for want of the right certificate does not always get to read why before the connection is gone.
     let https = "https://CLIENT: ";
-    said("no certificate", "https://", &format!("{ca} get a"), &[https])
+    // Which alert that is depends on the Go it was built with.
+    let required = [https, "alert", "it asks for --cert and --key"];
+    said("no certificate", "https://", &format!("{ca} get a"), &required)
         + said(
             "no certificate, watch",
             "https://",
             &format!("{ca} watch a"),
-            &[https],
+            &required,
         )
         + said(
             "a foreign certificate",
             "https://",
             &format!("{ca} {foreign} get a"),
-            &[https],
+            &[https, "alert", "another --cert and --key"],
+        )
+        + said("http to TLS", "http://", "get a", &["http://CLIENT: ", "TLS"])
+        + said(
+            "a member alone",
+            "https://",
+            &format!("{ca} endpoint status"),
+            &["alert", "it asks for --cert and --key"],
         )
         + said(
             "a foreign server",

@@ -47,7 +47,7 @@ impl Etcd {
 
     /// The same with these members only.
     pub(super) async fn connect_to(settings: &Settings, endpoints: &[Endpoint]) -> Result<Etcd, Refused> {
-        let trace = Trace::default();
+        let trace = Trace::new(settings.tls.shows_certificate());
         let dialler = Dialler::new(settings, endpoints, trace.clone());
         // The dialler knows where to; what stands here only has to be a URL, and is the authority of the requests.
         let authority = endpoints.first().map(|endpoint| endpoint.target.authority());

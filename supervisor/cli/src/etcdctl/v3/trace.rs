@@ -26,6 +26,8 @@ pub(super) struct Trace(Arc<Mutex<Seen>>);
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// Whether we show a certificate.
+    shows: bool,
     /// With whom.
     url: String,
     /// Anything that came.
@@ -35,12 +37,20 @@ struct Seen {
 }
 
 impl Trace {
+    /// Nothing was seen yet; `shows_certificate`: whether the server is shown one of ours.
+    pub(super) fn new(shows_certificate: bool) -> Trace {
+        let trace = Trace::default();
+        trace.with(|seen| seen.shows = shows_certificate);
+        trace
+    }
+
     /// Looks at what comes over a new connection from here on.
     pub(super) fn watch(&self, url: &str, wire: Box<dyn Wire>) -> Traced {
         self.with(|seen| {
             // Why the last one to the same server broke counts until this one brings something.
             let ended = seen.ended.take().filter(|_| seen.url == url);
             *seen = Seen {
+                shows: seen.shows,
                 url: url.to_owned(),
                 first: None,
                 ended,
@@ -49,6 +59,7 @@ impl Trace {
         Traced {
             wire,
             trace: self.clone(),
+            unwritable: None,
         }
     }
 
@@ -87,14 +98,15 @@ impl Trace {
             let is_wordless = seen.first.is_none() && error.kind() == io::ErrorKind::ConnectionReset;
             seen.ended = Some(match is_wordless {
                 true => WORDLESS.to_owned(),
-                false => explained(error),
+                false => explained(error, seen.shows),
             });
         });
     }
 }
 
-/// An error of the connection, with what to do about it where the server's certificates are the matter.
-fn explained(error: &io::Error) -> String {
+/// An error of the connection, with what to do about it where the server does not like the certificate it was shown, or that
+/// it was shown none.
+fn explained(error: &io::Error, shows: bool) -> String {
     use rustls::AlertDescription::{
         AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateUnknown,
         HandshakeFailure, UnknownCA,
@@ -103,11 +115,13 @@ fn explained(error: &io::Error) -> String {
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let advice = match tls {
-        Some(rustls::Error::AlertReceived(CertificateRequired)) => " (it asks for --cert and --key)",
         Some(rustls::Error::AlertReceived(
-            AccessDenied | BadCertificate | CertificateExpired | CertificateUnknown | HandshakeFailure
-            | UnknownCA,
-        )) => " (it wants another --cert and --key than it got)",
+            AccessDenied | BadCertificate | CertificateExpired | CertificateRequired | CertificateUnknown
+            | HandshakeFailure | UnknownCA,
+        )) => match shows {
+            true => " (it wants another --cert and --key than it got)",
+            false => " (it asks for --cert and --key)",
+        },
         Some(_) => "",
         None => return go_words(error),
     };
@@ -118,19 +132,44 @@ fn explained(error: &io::Error) -> String {
 pub(super) struct Traced {
     wire: Box<dyn Wire>,
     trace: Trace,
+    /// Why nothing can be written any more, until it is told.
+    unwritable: Option<io::Error>,
 }
 
 impl Traced {
-    /// What could not be written has been refused before: the reason lies there to be read.
-    fn read_the_reason(&mut self, context: &mut Context<'_>) {
+    /// What could not be written had been refused before: the reason lies there to be read, or is about to. So the failure is
+    /// told only when reading has come to its end, too; whoever is told earlier drops the connection with the reason in it.
+    ///
+    /// A socket that cannot be written to any more ends for its reader as well, so this wait is short.
+    fn poll_last_words(&mut self, context: &mut Context<'_>, unwritable: io::Error) -> Poll<io::Error> {
         let mut bytes = [0; 256];
         loop {
             let mut buffer = ReadBuf::new(&mut bytes);
             match Pin::new(&mut *self).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                _ => return,
+                Poll::Ready(_) => return Poll::Ready(unwritable),
+                Poll::Pending => {
+                    self.unwritable = Some(unwritable);
+                    return Poll::Pending;
+                }
             }
         }
+    }
+
+    /// Writes with `write`, unless that has failed before.
+    fn poll_writing<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut Box<dyn Wire>>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let unwritable = match self.unwritable.take() {
+            Some(error) => error,
+            None => match write(Pin::new(&mut self.wire), context) {
+                Poll::Ready(Err(error)) => error,
+                written => return written,
+            },
+        };
+        self.poll_last_words(context, unwritable).map(Err)
     }
 }
 
@@ -157,22 +196,82 @@ impl AsyncWrite for Traced {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.wire).poll_write(context, bytes);
-        if matches!(written, Poll::Ready(Err(_))) {
-            self.read_the_reason(context);
-        }
-        written
+        self.poll_writing(context, |wire, context| wire.poll_write(context, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.wire).poll_flush(context);
-        if matches!(flushed, Poll::Ready(Err(_))) {
-            self.read_the_reason(context);
-        }
-        flushed
+        self.poll_writing(context, |wire, context| wire.poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.wire).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// A server that has hung up: nothing can be written, and why comes only when the system has told of it.
+    struct Refusing {
+        told: bool,
+        why: fn() -> io::Error,
+    }
+
+    impl AsyncRead for Refusing {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if std::mem::replace(&mut self.told, true) {
+                return Poll::Ready(Err((self.why)()));
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Refusing {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn who_cannot_write_waits_for_the_reason() {
+        let alert = || {
+            let alert = rustls::AlertDescription::BadCertificate;
+            io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert))
+        };
+        let reset = || io::ErrorKind::ConnectionReset.into();
+        let table: [(fn() -> io::Error, &str); 2] = [
+            (
+                alert,
+                "tls: received fatal alert: BadCertificate (it asks for --cert and --key)",
+            ),
+            (reset, WORDLESS),
+        ];
+        for (why, expected) in table {
+            let trace = Trace::new(false);
+            let mut writing = trace.watch("https://a", Box::new(Refusing { told: false, why }));
+            let error = writing.write_all(b"PRI").await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+            assert_eq!(trace.reason().as_deref(), Some(expected));
+            let mut flushing = trace.watch("https://b", Box::new(Refusing { told: false, why }));
+            flushing.flush().await.unwrap_err();
+            assert_eq!(trace.reason().as_deref(), Some(expected));
+        }
     }
 }
