@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         + rig.exec_watch()
         + files::look(&rig.ours, &rig.etcdctl, &dir("files"))
         + tls::look(&etcd, &rig.etcdctl, &dir("tls"))
-        + members::lose_members(&etcd, &rig.etcdctl, &dir("members"));
+        + members::lose_members(&etcd, [&rig.etcdctl, &rig.real_etcdctl], &dir("members"));
     if differences == 0 {
         ExitCode::SUCCESS
     } else {
@@ -336,6 +336,11 @@ impl Server {
         // A command that does not read its input may be gone already.
         stdin.write_all(input.as_bytes()).ok();
         drop(stdin);
+        self.end(child)
+    }
+
+    /// How a command ends.
+    fn end(&self, child: Child) -> Run {
         let output = child.wait_with_output().expect("our own child");
         let text = [output.stdout, output.stderr].map(|bytes| self.generic(&String::from_utf8_lossy(&bytes)));
         let [stdout, stderr] = text;

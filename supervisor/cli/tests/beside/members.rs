@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::{Server, check, pid};
+use crate::{Run, Server, check, pid};
 
 /// For all that a cluster needs to get over a loss, and etcdctl to find out.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-pub fn lose_members(etcd: &Path, etcdctl: &Path, dir: &Path) -> usize {
+pub fn lose_members(etcd: &Path, [etcdctl, theirs]: [&Path; 2], dir: &Path) -> usize {
     let mut members = Server::cluster(etcd, dir, 3, "http", &[]);
     members.iter().for_each(Server::wait);
     let names: Vec<String> = members.iter().map(|member| member.client.clone()).collect();
@@ -70,6 +70,7 @@ pub fn lose_members(etcd: &Path, etcdctl: &Path, dir: &Path) -> usize {
     );
     let truth = truth.until(&writer.last());
     end(&mut lock);
+    let [ours, theirs] = without_leader(members, [etcdctl, theirs]);
     // Each saw the history up to a point, and one of them not from the beginning.
     check(
         "watch goes on at another member",
@@ -81,6 +82,14 @@ pub fn lose_members(etcd: &Path, etcdctl: &Path, dir: &Path) -> usize {
         from(&truth, &again),
     ) + check("watch leaves a member that is silent", &silent[..], &truth[..])
         + check("lock is kept through another member", kept, true)
+        + check("watch ends without a leader", ours, theirs)
+}
+
+/// How each etcdctl's watch of the last member ends when the others are lost; this kills them.
+fn without_leader(mut members: Vec<Server>, etcdctls: [&Path; 2]) -> [Run; 2] {
+    let watching = etcdctls.map(|etcdctl| members[2].spawn("3", etcdctl, "watch a"));
+    members[..2].iter_mut().for_each(Server::lose);
+    watching.map(|child| members[2].end(child))
 }
 
 /// The part of the history that begins and ends as what was seen.

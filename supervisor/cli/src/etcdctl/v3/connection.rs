@@ -18,6 +18,9 @@ use super::settings::Settings;
 use super::trace::Trace;
 use crate::etcdctl::settings::Endpoint;
 
+/// What a member without a leader says.
+pub(super) const NO_LEADER: &str = "etcdserver: no leader";
+
 /// Answers may be as large as the server makes them.
 const UNLIMITED: usize = usize::MAX;
 
@@ -133,10 +136,38 @@ impl Etcd {
         Q: Message + Send + Sync + 'static,
         A: Message + Default + Send + Sync + 'static,
     {
+        self.streaming(path, self.request(requests)).await
+    }
+
+    /// The same, and the member shall end it when it is without a leader for long ([`NO_LEADER`]).
+    pub(super) async fn stream_under_leader<Q, A>(
+        &self,
+        path: &'static str,
+        requests: impl futures_util::Stream<Item = Q> + Send + 'static,
+    ) -> Result<Streaming<A>, Status>
+    where
+        Q: Message + Send + Sync + 'static,
+        A: Message + Default + Send + Sync + 'static,
+    {
+        let mut request = self.request(requests);
+        let yes = AsciiMetadataValue::from_static("true");
+        request.metadata_mut().insert("hasleader", yes);
+        self.streaming(path, request).await
+    }
+
+    async fn streaming<Q, A>(
+        &self,
+        path: &'static str,
+        request: Request<impl futures_util::Stream<Item = Q> + Send + 'static>,
+    ) -> Result<Streaming<A>, Status>
+    where
+        Q: Message + Send + Sync + 'static,
+        A: Message + Default + Send + Sync + 'static,
+    {
         let mut client = self.client().await?;
         let codec: ProstCodec<Q, A> = ProstCodec::default();
         let path = PathAndQuery::from_static(path);
-        let answer = client.streaming(self.request(requests), path, codec).await;
+        let answer = client.streaming(request, path, codec).await;
         answer.map(tonic::Response::into_inner)
     }
 

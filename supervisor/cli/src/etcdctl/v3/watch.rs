@@ -12,7 +12,7 @@ use mvccpb::event::EventType;
 use pb::watch_request::RequestUnion;
 use tonic::{Code, Status};
 
-use super::connection::{Etcd, is_lost};
+use super::connection::{Etcd, NO_LEADER, is_lost};
 use super::fault::{BAD_FEATURE, Failure, INTERRUPTED};
 use super::key_value::Span;
 use super::print::{Format, json};
@@ -112,11 +112,13 @@ impl Watch {
             futures_util::stream::pending(),
         );
         let path = "/etcdserverpb.Watch/Watch";
-        let ended = |status: Status| match may_pass(&status) {
+        // As etcdctl: a member cut off from the others would be silent for ever, and says so instead.
+        let ended = |status: Status| match may_pass(&status) && status.message() != NO_LEADER {
             true => End::Lost(status),
             false => End::Refused(status),
         };
-        let mut answers = match etcd.stream::<_, pb::WatchResponse>(path, requests).await {
+        let asked = etcd.stream_under_leader::<_, pb::WatchResponse>(path, requests);
+        let mut answers = match asked.await {
             Ok(answers) => answers,
             Err(status) => return ended(status),
         };
