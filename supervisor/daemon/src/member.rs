@@ -106,7 +106,7 @@ impl Member {
         metrics::router(self.face.clone())
     }
 
-    /// The peers' routes.
+    /// The peers' routes; they want to know who asks.
     pub fn peers(&self) -> Router {
         self.node.peer_router().merge(self.lessor.peer_router())
     }

@@ -107,7 +107,7 @@ impl Supervisor {
         let peers = store.peers().merge(heartbeat::router(register, node.clone()));
         member::serve_on(&mut tasks, listeners.clients, &store.clients(), &stop);
         member::serve_on(&mut tasks, listeners.metrics, &store.figures().into(), &stop);
-        member::serve_on(&mut tasks, listeners.peers, &peers.into(), &stop);
+        member::serve_on(&mut tasks, listeners.peers, &App::from(peers).asking_who(), &stop);
         serve_fleet(&mut tasks, listeners.fleet, fleet::app(api), &stop);
         store.run(&mut tasks, &pulses, &stop);
         Ok(Supervisor {

@@ -18,6 +18,7 @@ use crate::observe::Sight;
 use crate::peer::client::Client;
 use crate::peer::network::Heard;
 use crate::propose::Proposal;
+use crate::seldom::Seldom;
 use crate::silence::Silence;
 use crate::slow::Slow;
 use crate::snapshot::Snapshots;
@@ -69,6 +70,8 @@ pub(crate) struct Inner {
     pub takes_part: watch::Sender<bool>,
     /// Why it never will.
     pub forgot: watch::Sender<Option<String>>,
+    /// Who asked as a peer of another cluster.
+    pub strangers: Seldom,
 }
 
 impl Inner {

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::identity::{self, Identity};
 use crate::inner::Inner;
 use crate::members::{MemberChange, MemberError, new_member_id};
-use crate::peer::client::Client;
+use crate::peer::client::{AskError, Client};
 use crate::peer::wire;
 use crate::world::World;
 use crate::{Config, Member, StartError};
@@ -104,8 +104,22 @@ pub(crate) async fn find(config: &Config, world: &World) -> Result<Option<Identi
 pub(crate) enum Known {
     /// This one has seen it before.
     By(String),
-    /// So many have not. One that cannot be reached is not among them.
-    To(usize),
+    /// So many have not.
+    To {
+        /// How many.
+        strangers: usize,
+        /// Of whom there is no answer, and why.
+        silent: Vec<Silent>,
+    },
+}
+
+/// A first member that does not say whom it knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Silent {
+    pub name: String,
+    /// With commas.
+    pub urls: String,
+    pub why: String,
 }
 
 /// Asks all other first members whether they have seen this one before.
@@ -117,18 +131,44 @@ pub(crate) async fn who_knows(config: &Config, member: u64, client: &Client) -> 
     {
         let (client, urls) = (client.clone(), peer.peer_urls.join(","));
         asked.spawn(async move {
-            let body = Bytes::from(wire::encode(&member).ok()?);
-            let asked = client.post(&urls, wire::path::KNOWN, body, KNOWN_WITHIN);
-            let known: bool = wire::decode(&asked.await.ok()?).ok()?;
-            Some((urls, known))
+            let answer = knows(&client, &urls, member).await;
+            (peer.name, urls, answer)
         });
     }
-    let answers: Vec<(String, bool)> = asked.join_all().await.into_iter().flatten().collect();
-    let strangers = answers.len();
-    let by = answers
-        .into_iter()
-        .find_map(|(peer, known)| known.then_some(peer));
-    by.map_or(Known::To(strangers), Known::By)
+    let (mut strangers, mut silent) = (0, Vec::new());
+    for (name, urls, answer) in asked.join_all().await {
+        match answer {
+            Ok(true) => return Known::By(urls),
+            Ok(false) => strangers += 1,
+            Err(why) => silent.push(Silent { name, urls, why }),
+        }
+    }
+    silent.sort_by(|a, b| a.name.cmp(&b.name));
+    Known::To { strangers, silent }
+}
+
+async fn knows(client: &Client, urls: &str, member: u64) -> Result<bool, String> {
+    let body = Bytes::from(wire::encode(&member)?);
+    let asked = client.post(urls, wire::path::KNOWN, body, KNOWN_WITHIN);
+    wire::decode(&asked.await.map_err(|error| why(&error))?)
+}
+
+/// Why a first member does not answer, with what to do where that is known.
+fn why(error: &AskError) -> String {
+    const PRECONDITION_FAILED: u16 = 412;
+    let advice = match error {
+        AskError::Status { status, .. } if *status == PRECONDITION_FAILED => {
+            ": all members need the same --initial-cluster and --initial-cluster-token"
+        }
+        AskError::Status { body, .. } if body.contains("HTTPS server") => {
+            ": it speaks TLS, so its URL in --initial-cluster is https"
+        }
+        AskError::Unreachable { cause, .. } if cause.contains("InvalidContentType") => {
+            ": it does not speak TLS; either its URL in --initial-cluster is http, or it lacks https in --listen-peer-urls"
+        }
+        _ => "",
+    };
+    format!("{error}{advice}")
 }
 
 /// Asks the members until their leader takes this machine in.

@@ -37,6 +37,7 @@ mod node;
 pub mod observe;
 mod peer;
 mod propose;
+pub mod seldom;
 mod silence;
 mod slow;
 mod snapshot;

@@ -14,6 +14,7 @@ use crate::node::Node;
 use crate::observe::Sight;
 use crate::peer::client::Client;
 use crate::peer::network::{Heard, Network};
+use crate::seldom::Seldom;
 use crate::silence::Silence;
 use crate::slow::Slow;
 use crate::snapshot::{SnapshotError, Snapshots};
@@ -119,6 +120,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         removed,
         takes_part: watch::Sender::new(takes_part),
         forgot: watch::Sender::new(None),
+        strangers: Seldom::default(),
     });
     inner.spawn(duties::follow_leader(Arc::clone(&inner)));
     inner.spawn(following::watch(Arc::clone(&inner)));

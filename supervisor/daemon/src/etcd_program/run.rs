@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::{browsers, proxy};
 use crate::bootstrap::{BootstrapError, DiscoveryError};
-use crate::http::Socket;
+use crate::http::{App, Socket};
 use crate::listeners::Listeners;
 use crate::member::{self, Member, StartError};
 use crate::notify::Notifier;
@@ -35,7 +35,8 @@ impl Store {
         let mut tasks = JoinSet::new();
         let node = member.node.clone();
         member::serve_on(&mut tasks, listeners.metrics, &member.figures().into(), &stop);
-        member::serve_on(&mut tasks, listeners.peers, &member.peers().into(), &stop);
+        let peers = App::from(member.peers()).asking_who();
+        member::serve_on(&mut tasks, listeners.peers, &peers, &stop);
         let (secure, plain): (Vec<Socket>, Vec<Socket>) =
             listeners.clients.into_iter().partition(Socket::is_tls);
         for (sockets, tls) in [(secure, true), (plain, false)] {

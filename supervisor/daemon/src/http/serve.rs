@@ -2,12 +2,14 @@
 //! header names as Go writes them (`X-Etcd-Index`), an orderly end.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{Request, Response};
 use axum::serve::Listener;
 use hyper::body::Incoming;
@@ -73,6 +75,9 @@ pub struct App {
     routes: Router,
     first: Option<Arc<dyn First>>,
     limits: Limits,
+    asks_who: bool,
+    /// Who is on this connection, if the routes ask for it.
+    from: Option<SocketAddr>,
 }
 
 impl From<Router> for App {
@@ -81,6 +86,8 @@ impl From<Router> for App {
             routes,
             first: None,
             limits: Limits::COMMON,
+            asks_who: false,
+            from: None,
         }
     }
 }
@@ -99,10 +106,26 @@ impl App {
         App { limits, ..self }
     }
 
+    /// The same with each request telling the routes where it comes from, as `ConnectInfo<SocketAddr>`: it costs an allocation.
+    pub fn asking_who(self) -> App {
+        App {
+            asks_who: true,
+            ..self
+        }
+    }
+
+    fn on_connection(&self, from: Option<SocketAddr>) -> App {
+        App {
+            from: from.filter(|_| self.asks_who),
+            ..self.clone()
+        }
+    }
+
     /// The same routes within a layer, and nobody ahead of that.
     pub fn within(self, layer: impl FnOnce(Router) -> Router) -> App {
         App {
             limits: self.limits,
+            asks_who: self.asks_who,
             ..layer(self.routes).into()
         }
     }
@@ -113,7 +136,10 @@ impl Service<Request<Incoming>> for App {
     type Error = Infallible;
     type Future = Answering;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
+    fn call(&self, mut request: Request<Incoming>) -> Answering {
+        if let Some(from) = self.from {
+            request.extensions_mut().insert(ConnectInfo(from));
+        }
         match &self.first {
             Some(first) if first.takes(&request) => Arc::clone(first).answer(request.map(Body::new)),
             _ => Box::pin(self.routes.clone().oneshot(request.map(Body::new))),
@@ -121,16 +147,35 @@ impl Service<Request<Incoming>> for App {
     }
 }
 
+/// Where a client comes from.
+pub trait ClientAddress {
+    /// Its address, unless it is on this machine and has none.
+    fn tcp(&self) -> Option<SocketAddr>;
+}
+
+impl ClientAddress for SocketAddr {
+    fn tcp(&self) -> Option<SocketAddr> {
+        Some(*self)
+    }
+}
+
+impl ClientAddress for tokio::net::unix::SocketAddr {
+    fn tcp(&self) -> Option<SocketAddr> {
+        None
+    }
+}
+
 /// Serves `app` until `stop`; requests under way then have a second to end.
 pub async fn serve<L>(mut listener: L, app: App, mut stop: Stop)
 where
     L: Listener,
+    L::Addr: ClientAddress,
 {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            (stream, _) = listener.accept(), if connections.len() < app.limits.connections => {
-                connections.spawn(connection(stream, app.clone(), stop.clone()));
+            (stream, from) = listener.accept(), if connections.len() < app.limits.connections => {
+                connections.spawn(connection(stream, app.on_connection(from.tcp()), stop.clone()));
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             _ = stop.stopped() => break,

@@ -1,11 +1,14 @@
 //! A TCP socket with TLS or without. Handshakes run beside each other: a slow one delays nobody.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::serve::Listener;
+use corten_raft::seldom::{Seldom, left_out};
 use corten_raft::tls::Stream;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::tls::Acceptor;
 
@@ -18,6 +21,8 @@ pub struct Socket {
     tcp: TcpListener,
     tls: Option<Acceptor>,
     shaking: JoinSet<Option<(Stream, SocketAddr)>>,
+    /// Whose handshakes failed.
+    rejected: Arc<Seldom>,
 }
 
 impl Socket {
@@ -27,6 +32,7 @@ impl Socket {
             tcp,
             tls,
             shaking: JoinSet::new(),
+            rejected: Arc::default(),
         }
     }
 
@@ -64,11 +70,12 @@ impl Listener for Socket {
                     let Some(tls) = self.tls.clone() else {
                         return (Stream::Plain(stream), from);
                     };
+                    let rejected = Arc::clone(&self.rejected);
                     self.shaking.spawn(async move {
                         match tls.accept(stream).await {
                             Ok(stream) => Some((stream, from)),
                             Err(error) => {
-                                tracing::warn!("rejected connection from {from} (error {error})");
+                                say_rejected(&rejected, from, &error);
                                 None
                             }
                         }
@@ -85,5 +92,16 @@ impl Listener for Socket {
 
     fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.tcp.local_addr()
+    }
+}
+
+/// Says whose handshake failed; who fails tries again, often at once.
+fn say_rejected(rejected: &Seldom, from: SocketAddr, error: &std::io::Error) {
+    let subject = format!("{} {error}", from.ip());
+    if let Some(times) = rejected.speaks_of(&subject, Instant::now()) {
+        tracing::warn!(
+            "rejected connection from {from} (error {error}){}",
+            left_out(times)
+        );
     }
 }

@@ -1,22 +1,32 @@
 //! The peers' routes.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use corten_store::member;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::wire::{self, CLUSTER_HEADER, MEMBER_HEADER, TARGET_HEADER, path};
 use crate::inner::Inner;
 use crate::join;
 use crate::observe::Observation;
+use crate::seldom::left_out;
 use crate::types::Batch;
+
+/// A cluster's id has no more.
+const CLUSTER_DIGITS: usize = 16;
+/// How a peer comes to be of another cluster, and what to do.
+const OTHER_CLUSTER: &str = "it was started with another --initial-cluster or --initial-cluster-token than this member, or \
+    takes this one for a member of its cluster: start it again with what this cluster was founded with, and an empty data \
+    directory";
 
 /// The router over a node.
 pub(crate) fn router(node: Arc<Inner>) -> Router {
@@ -46,7 +56,7 @@ async fn same_cluster(State(node): State<Arc<Inner>>, request: Request, next: Ne
         .unwrap_or_default();
     if theirs != ours {
         let told = format!("this is cluster {ours}, the request is for cluster {theirs:?}\n");
-        tracing::warn!(%theirs, %ours, "a peer of another cluster was refused: check the peer URLs");
+        say_refused(&node, &request, theirs, &ours);
         return (StatusCode::PRECONDITION_FAILED, told).into_response();
     }
     let headers = request.headers();
@@ -79,6 +89,25 @@ async fn same_cluster(State(node): State<Arc<Inner>>, request: Request, next: Ne
         node.sight.see(Observation::PeerHeard { from, bytes });
     }
     next.run(request).await
+}
+
+/// Says that a peer of another cluster was refused: who, and what he can do about it. He asks again at once, so this is said
+/// seldom.
+fn say_refused(node: &Inner, request: &Request, theirs: &str, ours: &str) {
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    // His next connection has another port.
+    let from = from.map_or_else(|| "a peer".to_owned(), |ConnectInfo(from)| from.ip().to_string());
+    let theirs = theirs.get(..CLUSTER_DIGITS).unwrap_or(theirs);
+    let Some(times) = node
+        .strangers
+        .speaks_of(&format!("{from} {theirs}"), Instant::now())
+    else {
+        return;
+    };
+    tracing::warn!(
+        "rejected requests of {from}: request cluster ID mismatch (got {theirs} want {ours}): {OTHER_CLUSTER}{}",
+        left_out(times)
+    );
 }
 
 /// A message as an answer.
