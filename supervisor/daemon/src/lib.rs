@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod bootstrap;
+mod chain;
 mod clock;
 pub mod cloud_config;
 pub mod cluster;

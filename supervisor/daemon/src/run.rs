@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::chain::chain;
 use crate::listeners::Listeners;
 use crate::notify::{Notifier, watchdog_interval};
 use crate::settings::fragments::{ConfError, Fragments, from_environment, from_fleet_conf, merge};
@@ -45,8 +46,9 @@ pub fn main(args: &[OsString]) -> ExitCode {
     match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
-            eprintln!("corten supervisor: {error:#}");
+            let text = chain(&error);
+            tracing::error!("{text}");
+            eprintln!("corten supervisor: {text}");
             if error.is::<SettingsError>() || error.is::<ConfError>() {
                 ExitCode::from(EX_CONFIG)
             } else {

@@ -13,7 +13,11 @@ impl Node {
         tokio::select! {
             Ok(why) = forgot.wait_for(Option::is_some) => why.clone().unwrap_or_default(),
             Ok(_) = removed.wait_for(|removed| *removed) => {
-                "the member has been permanently removed from the cluster".to_owned()
+                format!(
+                    "the member has been permanently removed from the cluster: to come back, remove its data directory ({}) \
+                     and add it anew (etcdctl member add)",
+                    self.inner.config.data_dir.display()
+                )
             }
             why = self.raft_failed() => why,
         }

@@ -16,6 +16,7 @@ use corten_raft::Backup;
 use sha2::{Digest, Sha256};
 
 use super::ETCD_VERSION;
+use crate::chain::chain;
 use crate::member::founding_config;
 use crate::settings::fragments::{Fragments, Given};
 use crate::settings::{SettingsError, understand_alone};
@@ -113,7 +114,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("Error: {error:#}");
+            eprintln!("Error: {}", chain(&error));
             ExitCode::FAILURE
         }
     }

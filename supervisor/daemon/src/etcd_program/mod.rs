@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::chain::chain;
 use crate::settings::fragments::{Fragments, from_environment, merge};
 use crate::settings::{Alone, SettingsError, understand_alone};
 use flags::{Asked, FlagError};
@@ -66,19 +67,19 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
                         eprintln!("error verifying flags, {problem}. See 'etcd --help'.");
                     }
                 }
-                None => eprintln!("error verifying flags, {error:#}. See 'etcd --help'."),
+                None => eprintln!("error verifying flags, {}. See 'etcd --help'.", chain(&error)),
             }
             return ExitCode::FAILURE;
         }
     };
     if let Err(error) = log::install(&alone.log, &alone.log_output) {
-        eprintln!("etcd: {error:#}");
+        eprintln!("etcd: {}", chain(&error));
         return ExitCode::FAILURE;
     }
     match start(alone, &lines) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", chain(&error));
             ExitCode::FAILURE
         }
     }
