@@ -116,17 +116,13 @@ pub async fn join(
         .unwrap_or_else(|why| Err(DiscoveryError::Refused(why.to_string())))
 }
 
-/// The cluster at `url` as far as it has been found, for one who is no member of it.
+/// The cluster at `url`, for one who is no member of it; waits, as etcd's proxy does, until it is complete.
 ///
 /// # Errors
 /// See [`DiscoveryError`].
 pub async fn look(url: &str, proxy: Option<&str>) -> Result<Vec<(String, String)>, DiscoveryError> {
     let discovery = Discovery::new(url, proxy, 0)?;
-    let asking = tokio::task::spawn_blocking(move || {
-        let standing = discovery.stubbornly(|| discovery.standing())?;
-        let found = standing.members.len().min(standing.size);
-        cluster(&standing.members[..found])
-    });
+    let asking = tokio::task::spawn_blocking(move || discovery.complete(Ok));
     asking
         .await
         .unwrap_or_else(|why| Err(DiscoveryError::Refused(why.to_string())))
@@ -163,16 +159,24 @@ impl Discovery {
     fn run(&self, own: &str) -> Result<Vec<(String, String)>, DiscoveryError> {
         self.stubbornly(|| self.standing())?.has_room_for(&self.id)?;
         self.stubbornly(|| self.register(own))?;
-        let mut said = 0;
+        self.complete(|standing| standing.has_room_for(&self.id))
+    }
+
+    /// Waits until the cluster has all its members, as long as `check` has nothing against it.
+    fn complete(
+        &self,
+        check: impl Fn(Standing) -> Result<Standing, DiscoveryError>,
+    ) -> Result<Vec<(String, String)>, DiscoveryError> {
+        let mut said = None;
         loop {
-            let standing = self.stubbornly(|| self.standing())?.has_room_for(&self.id)?;
+            let standing = check(self.stubbornly(|| self.standing())?)?;
             let found = standing.members.len().min(standing.size);
             if found == standing.size {
                 tracing::info!("found {found} needed peer(s)");
                 return cluster(&standing.members[..found]);
             }
-            if said != found {
-                said = found;
+            if said != Some(found) {
+                said = Some(found);
                 tracing::info!(
                     "found {found} peer(s), waiting for {} more",
                     standing.size - found

@@ -2,26 +2,29 @@
 //!
 //! It asks the members' peer URLs (`GET /members`) who they are and where clients reach them, again and again, and sends
 //! each request to the first that answers; one that fails is left alone for a while. Answers stream through, so watches
-//! work. Refuses to keep anything: a request that no member took ends with 503.
+//! work. It speaks v2 only, as etcd's. Refuses to keep anything: a request that no member took ends with 503.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri, header, uri};
 use bytes::Bytes;
+use corten_raft::seldom::{Seldom, left_out};
 use corten_raft::tls::Connector;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::browsers;
 use crate::bootstrap;
+use crate::chain::chain;
 use crate::http::Socket;
 use crate::listeners::Listeners;
 use crate::settings::{Alone, Proxy, ProxyMode};
@@ -92,6 +95,8 @@ impl Running {
             .into_iter()
             .map(|(_, url)| url)
             .collect();
+        tracing::info!("proxy: this proxy supports v2 API only!");
+        tracing::info!("proxy: using peer urls [{}]", peers.join(" "));
         let proxy = &settings.proxy;
         let passing = Arc::new(Passing {
             http: client(proxy, tls::client(&etcd.client_tls)?),
@@ -158,9 +163,10 @@ async fn refresh(
     interval: Duration,
     mut stop: Stop,
 ) {
+    let unanswered = Seldom::default();
     loop {
         let mut pause = SOON.min(interval);
-        if let Some(members) = ask_any(&http, &peers).await {
+        if let Some(members) = ask_any(&http, &peers, &unanswered).await {
             let urls: Vec<String> = members
                 .iter()
                 .flat_map(|member| member.client_urls.clone())
@@ -186,30 +192,34 @@ async fn refresh(
     }
 }
 
-async fn ask_any(http: &Http, peers: &[String]) -> Option<Vec<Member>> {
+async fn ask_any(http: &Http, peers: &[String], unanswered: &Seldom) -> Option<Vec<Member>> {
+    let mut reasons = Vec::new();
     for peer in peers {
-        let asked = async {
-            let url: Uri = format!("{}/members", peer.trim_end_matches('/')).parse().ok()?;
-            let answer = http
-                .get(url)
-                .await
-                .ok()
-                .filter(|answer| answer.status().is_success())?;
-            let body = Limited::new(answer.into_body(), LONGEST_LIST)
-                .collect()
-                .await
-                .ok()?;
-            serde_json::from_slice(&body.to_bytes()).ok()
-        };
-        if let Ok(Some(members)) = tokio::time::timeout(LIST, asked).await {
-            return Some(members);
+        match tokio::time::timeout(LIST, ask(http, peer)).await {
+            Ok(Ok(members)) => return Some(members),
+            Ok(Err(why)) => reasons.push(format!("{peer}: {}", chain(&why))),
+            Err(_) => reasons.push(format!("{peer}: no answer within {LIST:?}")),
         }
     }
-    tracing::warn!(
-        "proxy: no member says who the members are: asked {}",
-        peers.join(", ")
-    );
+    let reasons = reasons.join("; ");
+    if let Some(times) = unanswered.speaks_of(&reasons, Instant::now()) {
+        let before = left_out(times);
+        tracing::warn!(
+            "proxy: could not retrieve cluster information from the given URLs: {reasons}{before}"
+        );
+    }
     None
+}
+
+async fn ask(http: &Http, peer: &str) -> anyhow::Result<Vec<Member>> {
+    let url: Uri = format!("{}/members", peer.trim_end_matches('/')).parse()?;
+    let answer = http.get(url).await?;
+    if !answer.status().is_success() {
+        anyhow::bail!("it answers with {}", answer.status());
+    }
+    let body = Limited::new(answer.into_body(), LONGEST_LIST).collect().await;
+    let body = body.map_err(|why| anyhow::anyhow!(why))?;
+    Ok(serde_json::from_slice(&body.to_bytes())?)
 }
 
 impl Passing {

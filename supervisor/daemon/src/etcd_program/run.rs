@@ -148,7 +148,10 @@ async fn run_member(
 }
 
 async fn run_proxy(settings: &Alone, notifier: &Notifier, signals: &mut Signals) -> anyhow::Result<()> {
-    let running = proxy::Running::start(settings).await?;
+    let running = tokio::select! {
+        started = proxy::Running::start(settings) => started?,
+        () = signals.came() => return Ok(()),
+    };
     notifier.ready("proxy");
     signals.came().await;
     notifier.stopping();

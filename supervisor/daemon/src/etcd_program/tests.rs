@@ -228,6 +228,16 @@ async fn members_find_each_other_through_another_store() {
     );
     put(None, &service, "discovery/t1/_config/size", "3").await;
 
+    // A proxy that is there before the members waits for them.
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let of_proxy = format!("http://{}", tcp.local_addr().unwrap());
+    let proxy = settings(&[
+        ("PROXY", "on"),
+        ("LISTEN_CLIENT_URLS", &of_proxy),
+        ("DISCOVERY", &token),
+    ]);
+    let proxy = tokio::spawn(async move { Running::serve(&proxy, vec![tcp.into()]).await });
+
     let (mut starting, mut clients) = (Vec::new(), Vec::new());
     for at in 0..3 {
         let seat = Seat::new(folder.path(), &format!("d{at}"), "http", &[("DISCOVERY", &token)]).await;
@@ -244,6 +254,12 @@ async fn members_find_each_other_through_another_store() {
     }
     put(None, &clients[0], "found", "yes").await;
     has(None, &clients[2], "found", "yes").await;
+    let proxy = within("the proxy knows the members", proxy)
+        .await
+        .unwrap()
+        .unwrap();
+    has(None, &of_proxy, "found", "yes").await;
+    proxy.stop().await;
 
     let late = Seat::new(folder.path(), "late", "http", &[("DISCOVERY", &token)]).await;
     let error = late.start().await.err().unwrap();
@@ -374,8 +390,7 @@ async fn a_proxy_passes_on_what_it_may() {
         let client = format!("http://{}", tcp.local_addr().unwrap());
         let mut proxy = settings(&[
             ("PROXY", mode),
-            ("NAME", "n1"),
-            ("INITIAL_ADVERTISE_PEER_URLS", &peer),
+            ("LISTEN_CLIENT_URLS", &client),
             ("INITIAL_CLUSTER", &cluster),
         ]);
         proxy.proxy.refresh_interval = Duration::from_secs(1);
@@ -393,8 +408,7 @@ async fn a_proxy_passes_on_what_it_may() {
     let client = format!("http://{}", tcp.local_addr().unwrap());
     let proxy = settings(&[
         ("PROXY", "on"),
-        ("NAME", "n1"),
-        ("INITIAL_ADVERTISE_PEER_URLS", &peer),
+        ("LISTEN_CLIENT_URLS", &client),
         ("INITIAL_CLUSTER", &cluster),
     ]);
     store.stop().await;

@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::parse::Reader;
 use super::{Alone, Program, Proxy, ProxyMode};
 
+/// Whether this is a proxy.
+const PROXY: &str = "ETCD_PROXY";
+
 impl Reader<'_> {
     /// Everything `corten etcd` takes.
     pub fn alone(&mut self) -> Alone {
@@ -19,17 +22,20 @@ impl Reader<'_> {
         }
     }
 
-    fn proxy(&mut self) -> Proxy {
-        const MODE: &str = "ETCD_PROXY";
-        let mode = match self.text(MODE) {
-            None | Some("off") => ProxyMode::Off,
+    /// What was asked for, if it is a mode.
+    pub(super) fn proxy_mode(&self) -> ProxyMode {
+        match self.text(PROXY) {
             Some("on") => ProxyMode::On,
             Some("readonly") => ProxyMode::Readonly,
-            Some(_) => {
-                self.problem(MODE, "it is no mode of a proxy", "write off, readonly or on");
-                ProxyMode::Off
-            }
-        };
+            _ => ProxyMode::Off,
+        }
+    }
+
+    fn proxy(&mut self) -> Proxy {
+        let mode = self.proxy_mode();
+        if mode == ProxyMode::Off && self.text(PROXY).is_some_and(|text| text != "off") {
+            self.problem(PROXY, "it is no mode of a proxy", "write off, readonly or on");
+        }
         let mut ms =
             |name, default| Duration::from_millis(self.number(name, default, 0, "write milliseconds"));
         Proxy {

@@ -1,13 +1,12 @@
 //! etcd's variables: text to value, and the checks that tie several together (etcd's own, with its rules).
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::parse::Reader;
 use super::tls::{self, Tls};
 use super::url::Url;
-use super::{AutoCompaction, Discovery, Etcd, Limits, Listen, Program, duration};
+use super::{AutoCompaction, Etcd, Limits, Listen, Program, ProxyMode, duration};
 
 /// etcd's upper bound: a longer election timeout is never right, milliseconds.
 const MAX_ELECTION_MS: u64 = 50_000;
@@ -52,12 +51,17 @@ impl Reader<'_> {
         let advertise_peer_urls = self.advertised("ETCD_INITIAL_ADVERTISE_PEER_URLS", defaults.peer_urls);
         let discovery = self.discovery();
         let existing = self.existing();
+        // A proxy is no member: the others are all it has to know, and nobody has to know it.
+        let is_proxy = program == Program::Etcd && self.proxy_mode() != ProxyMode::Off;
         let initial_cluster = match discovery {
             Some(_) => Vec::new(),
+            None if is_proxy => self.cluster_of_others(&name, &advertise_peer_urls),
             None => self.initial_cluster(&name, &advertise_peer_urls, existing),
         };
         let (heartbeat_ms, election_ms) = self.timing();
-        self.advertising_is_told();
+        if !is_proxy {
+            self.advertising_is_told();
+        }
         let listen_peer = self.listen("ETCD_LISTEN_PEER_URLS", defaults.peer_urls);
         let listen_metrics = match self.text("ETCD_LISTEN_METRICS_URLS") {
             Some(_) => self.listen("ETCD_LISTEN_METRICS_URLS", ""),
@@ -186,56 +190,6 @@ impl Reader<'_> {
         }
     }
 
-    fn existing(&mut self) -> bool {
-        let name = "ETCD_INITIAL_CLUSTER_STATE";
-        match self.text(name) {
-            None | Some("new") => false,
-            Some("existing") => true,
-            Some(_) => {
-                self.problem(
-                    name,
-                    "it is neither new nor existing",
-                    "write \"new\" or \"existing\"",
-                );
-                false
-            }
-        }
-    }
-
-    /// At most one of the three ways to find the founding members.
-    fn discovery(&mut self) -> Option<Discovery> {
-        let names = ["ETCD_INITIAL_CLUSTER", "ETCD_DISCOVERY", "ETCD_DISCOVERY_SRV"];
-        let given: Vec<&str> = names
-            .into_iter()
-            .filter(|name| self.text(name).is_some())
-            .collect();
-        if let [first, _, ..] = given[..] {
-            self.problem(
-                first,
-                "multiple discovery or bootstrap flags are set",
-                "choose one of \"initial-cluster\", \"discovery\" or \"discovery-srv\"",
-            );
-        }
-        if let Some(url) = self.text("ETCD_DISCOVERY") {
-            if !url.starts_with("http://") && !url.starts_with("https://") {
-                self.problem(
-                    "ETCD_DISCOVERY",
-                    "discovery: invalid URL",
-                    "write http://HOST/PATH/TOKEN",
-                );
-            }
-            let proxy = self.text("ETCD_DISCOVERY_PROXY").map(str::to_owned);
-            return Some(Discovery::Url {
-                url: url.trim_end_matches('/').to_owned(),
-                proxy,
-            });
-        }
-        self.text("ETCD_DISCOVERY_SRV").map(|domain| Discovery::Srv {
-            domain: domain.to_owned(),
-            name: self.text("ETCD_DISCOVERY_SRV_NAME").map(str::to_owned),
-        })
-    }
-
     /// etcd 0.4's setting of the same name; here 0 is no wish.
     fn active_size(&mut self) -> Option<usize> {
         const NAME: &str = "ETCD_CLUSTER_ACTIVE_SIZE";
@@ -267,86 +221,6 @@ impl Reader<'_> {
             Err(error) => {
                 self.problem(NAME, error, "write seconds, or a duration like 5m; 0 for never");
                 None
-            }
-        }
-    }
-
-    /// `name=url,name=url`: must name us, under the URLs we advertise; or nobody of that name and address, if we shall
-    /// stand by in a cluster that runs.
-    fn initial_cluster(
-        &mut self,
-        name: &str,
-        advertised: &[String],
-        existing: bool,
-    ) -> Vec<(String, String)> {
-        const VARIABLE: &str = "ETCD_INITIAL_CLUSTER";
-        let Some(text) = self.text(VARIABLE) else {
-            // Of the default URLs, the second is that of etcd 0.4, where nobody looks for a peer any more.
-            let told = self.given.contains_key("ETCD_INITIAL_ADVERTISE_PEER_URLS");
-            let urls = advertised.iter().take(if told { usize::MAX } else { 1 });
-            return urls.map(|url| (name.to_owned(), url.clone())).collect();
-        };
-        let members = self.members(VARIABLE, text);
-        let owner = members.values().flatten().find(|url| advertised.contains(url));
-        match members.get(name) {
-            None if existing && owner.is_none() && !members.is_empty() => {}
-            None => self.problem(
-                VARIABLE,
-                format!("this member's name {name:?} is not in it"),
-                "add it, or set ETCD_NAME to the name this machine has there",
-            ),
-            Some(own) if !own.iter().any(|url| advertised.contains(url)) => self.problem(
-                VARIABLE,
-                format!(
-                    "{name} stands there with {}, but advertises {}",
-                    own.join(" and "),
-                    advertised.join(" and ")
-                ),
-                "make ETCD_INITIAL_ADVERTISE_PEER_URLS and ETCD_INITIAL_CLUSTER agree",
-            ),
-            Some(_) => {}
-        }
-        self.no_url_twice(VARIABLE, &members);
-        let pairs = members
-            .into_iter()
-            .flat_map(|(member, urls)| urls.into_iter().map(move |url| (member.to_owned(), url)));
-        pairs.collect()
-    }
-
-    fn members<'t>(&mut self, variable: &str, text: &'t str) -> BTreeMap<&'t str, Vec<String>> {
-        let mut members: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-            let parsed = pair
-                .split_once('=')
-                .map(|(member, url)| (member.trim(), Url::parse(url.trim())));
-            match parsed {
-                Some((member, Ok(url))) if !member.is_empty() => {
-                    members.entry(member).or_default().push(url.to_string());
-                }
-                Some((_, Err(error))) => {
-                    self.problem(variable, error, "write NAME=http://ADDRESS:PORT with commas")
-                }
-                _ => self.problem(
-                    variable,
-                    format!("{pair:?} is no NAME=URL"),
-                    "write NAME=http://ADDRESS:PORT",
-                ),
-            }
-        }
-        members
-    }
-
-    fn no_url_twice(&mut self, variable: &str, members: &BTreeMap<&str, Vec<String>>) {
-        let mut owner: BTreeMap<&str, &str> = BTreeMap::new();
-        for (member, urls) in members {
-            for url in urls {
-                match owner.insert(url, member) {
-                    Some(other) if other != *member => {
-                        let why = format!("{url} belongs to both {other} and {member}");
-                        self.problem(variable, why, "give each member its own URL");
-                    }
-                    _ => {}
-                }
             }
         }
     }

@@ -7,6 +7,7 @@
 mod alone;
 pub mod duration;
 mod etcd;
+mod founders;
 pub mod fragments;
 mod parse;
 pub mod tls;

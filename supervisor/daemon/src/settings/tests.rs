@@ -246,6 +246,45 @@ fn the_store_alone_has_etcds_own_defaults() {
 }
 
 #[test]
+fn a_proxy_is_no_member() {
+    let read = |mode: &str, more: &[(&str, &str)]| {
+        let mut given = vec![
+            ("ETCD_PROXY", mode),
+            ("ETCD_LISTEN_CLIENT_URLS", "http://127.0.0.1:2379"),
+        ];
+        given.extend(more);
+        let given = given.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        understand_alone(&from_environment(given)).map(|(alone, _)| alone)
+    };
+    let members = (
+        "ETCD_INITIAL_CLUSTER",
+        "n1=http://10.0.0.1:2380,n2=http://10.0.0.2:2380",
+    );
+    for (mode, expected) in [("on", ProxyMode::On), ("readonly", ProxyMode::Readonly)] {
+        let alone = read(mode, &[members]).unwrap();
+        assert_eq!(
+            (alone.proxy.mode, alone.etcd.initial_cluster.len()),
+            (expected, 2)
+        );
+        let found = read(mode, &[("ETCD_DISCOVERY", "http://h/t")]).unwrap();
+        assert!(found.etcd.discovery.is_some());
+    }
+    let twice = (
+        "ETCD_INITIAL_CLUSTER",
+        "n1=http://10.0.0.1:2380,n2=http://10.0.0.1:2380",
+    );
+    assert!(
+        read("on", &[twice])
+            .unwrap_err()
+            .to_string()
+            .contains("belongs to both")
+    );
+    let member = read("off", &[members]).unwrap_err().to_string();
+    assert!(member.contains("is not in it"), "{member}");
+    assert!(member.contains("ETCD_ADVERTISE_CLIENT_URLS"), "{member}");
+}
+
+#[test]
 fn voters_and_standbys() {
     let standby = [
         ("ETCD_NAME", "n9"),
