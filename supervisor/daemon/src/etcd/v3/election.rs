@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
 use super::concurrency::{self, Lookout, without_code};
+use super::leaderless::{lost, wants_leader};
 use super::watch::interest::{Interest, Until};
 use super::{V3, convert};
 
@@ -56,6 +57,7 @@ impl Election for V3 {
         request: Request<LeaderRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
         let v3 = self.on_behalf_of(request.metadata());
+        let leaderless = lost(v3.node.has_leader(), wants_leader(request.metadata()));
         let prefix = concurrency::prefix(&request.into_inner().name);
         let (answers, mut ahead) = mpsc::channel(AHEAD);
         tokio::spawn(async move {
@@ -64,6 +66,9 @@ impl Election for V3 {
                     // The client may have gone.
                     let _ = answers.try_send(Err(status));
                 },
+                status = leaderless => {
+                    let _ = answers.try_send(Err(status));
+                }
                 () = answers.closed() => {}
             }
         });

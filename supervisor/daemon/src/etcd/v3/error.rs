@@ -1,5 +1,6 @@
 //! etcd's errors on the wire: fixed texts and codes, by which clients tell them apart (etcd's rpctypes).
 
+use axum::http::Response;
 use corten_raft::ProposeError;
 use corten_store::{StoreFault, kv};
 use tonic::{Code, Status};
@@ -68,4 +69,28 @@ pub fn reading(fault: &StoreFault) -> Status {
         StoreFault::Corrupt { .. } => Status::data_loss(fault.to_string()),
         StoreFault::Backend(_) => Status::unavailable(fault.to_string()),
     }
+}
+
+/// An answer that refuses a message for its size, as Go's gRPC words it; any other as it is.
+///
+/// The library below reads the message and answers by itself, with another code and text.
+pub fn in_etcds_words<B>(mut response: Response<B>) -> Response<B> {
+    let is_out_of_range = |code: &axum::http::HeaderValue| code.as_bytes() == b"11";
+    if response.headers().get("grpc-status").is_some_and(is_out_of_range)
+        && let Some(status) = Status::from_header_map(response.headers())
+        && let Some((found, limit)) = too_long(status.message())
+    {
+        let text = format!("grpc: received message larger than max ({found} vs. {limit})");
+        // Digits and letters fit a header.
+        let _ = Status::resource_exhausted(text).add_header(response.headers_mut());
+    }
+    response
+}
+
+/// The message's length and the longest allowed.
+fn too_long(text: &str) -> Option<(u64, u64)> {
+    let sizes = text.strip_prefix("Error, decoded message length too large: found ")?;
+    let (found, limit) = sizes.split_once(" bytes, the limit is: ")?;
+    let limit = limit.strip_suffix(" bytes")?;
+    Some((found.parse().ok()?, limit.parse().ok()?))
 }

@@ -13,6 +13,7 @@ use corten_store::kv::{self, Answer, Command};
 use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::leaderless::{lost, wants_leader};
 use super::{V3, error, unexpected};
 
 #[tonic::async_trait]
@@ -51,12 +52,17 @@ impl Lease for V3 {
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
-        let begin = Some((self.clone(), request.into_inner()));
+        let leaderless = Box::pin(lost(self.node.has_leader(), wants_leader(request.metadata())));
+        let begin = Some((self.clone(), request.into_inner(), leaderless));
         let answers = stream::unfold(begin, |going| async {
-            let (v3, mut requests) = going?;
-            match requests.message().await {
+            let (v3, mut requests, mut leaderless) = going?;
+            let asked = tokio::select! {
+                asked = requests.message() => asked,
+                status = &mut leaderless => return Some((Err(status), None)),
+            };
+            match asked {
                 Ok(Some(request)) => match v3.keep_alive(request.id).await {
-                    Ok(answer) => Some((Ok(answer), Some((v3, requests)))),
+                    Ok(answer) => Some((Ok(answer), Some((v3, requests, leaderless)))),
                     Err(status) => Some((Err(status), None)),
                 },
                 Ok(None) | Err(_) => None,

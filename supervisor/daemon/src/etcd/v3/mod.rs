@@ -12,6 +12,7 @@ mod election;
 mod error;
 pub mod gateway;
 mod kv;
+mod leaderless;
 mod lease;
 mod lock;
 mod maintenance;
@@ -44,14 +45,14 @@ use pb::kv_server::KvServer;
 use pb::lease_server::LeaseServer;
 use pb::maintenance_server::MaintenanceServer;
 use pb::watch_server::WatchServer;
-use tokio::sync::{Semaphore, watch as watch_channel};
+use tokio::sync::Semaphore;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
-use tonic::service::Interceptor;
 use tonic::{Code, Status, metadata::MetadataMap};
 
 use super::{Passwords, now_ms};
 use crate::settings::Limits;
+use leaderless::LeaderCheck;
 use quota::Quota;
 use token::Tokens;
 use watch::hub::Hub;
@@ -252,26 +253,6 @@ fn unexpected() -> Status {
     Status::internal("the state machine answered another question than it was asked")
 }
 
-/// Whether the client asks to be refused by a member that knows no leader, or leads without a majority.
-fn wants_leader(metadata: &MetadataMap) -> bool {
-    metadata
-        .get("hasleader")
-        .is_some_and(|value| value.as_bytes() == b"true")
-}
-
-/// Refuses requests that want a leader while there is none.
-#[derive(Clone)]
-struct LeaderCheck(watch_channel::Receiver<bool>);
-
-impl Interceptor for LeaderCheck {
-    fn call(&mut self, request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
-        if wants_leader(request.metadata()) && !*self.0.borrow() {
-            return Err(error::NO_LEADER.into());
-        }
-        Ok(request)
-    }
-}
-
 /// The services as a router, by their gRPC paths.
 pub fn router(v3: &V3) -> Router {
     macro_rules! service {
@@ -294,17 +275,19 @@ pub fn router(v3: &V3) -> Router {
     add(router, tonic_health::server::health_reporter().1)
 }
 
-fn add<S>(router: Router, service: S) -> Router
+fn add<S, B>(router: Router, service: S) -> Router
 where
-    S: Service<Request<Body>, Error = std::convert::Infallible>
+    S: Service<Request<Body>, Response = Response<B>, Error = std::convert::Infallible>
         + NamedService
         + Clone
         + Send
         + Sync
         + 'static,
-    S::Response: IntoResponse,
     S::Future: Send + 'static,
+    Response<B>: IntoResponse,
+    B: 'static,
 {
+    let service = tower::util::MapResponse::new(service, error::in_etcds_words);
     router.route_service(&format!("/{}/{{*rpc}}", S::NAME), service)
 }
 

@@ -38,7 +38,13 @@ async fn both_versions_answer_on_one_port() {
         (Code::InvalidArgument, "etcdserver: request is too large")
     );
     let huge = kv.put(put("k", &"v".repeat(3 << 20))).await.unwrap_err();
-    assert_eq!(huge.code(), Code::OutOfRange, "{huge}");
+    // The key, the value, their tags and lengths.
+    let length = (1 + 1 + 1) + (1 + 4 + (3 << 20));
+    let etcds = format!("grpc: received message larger than max ({length} vs. 2097152)");
+    assert_eq!(
+        (huge.code(), huge.message()),
+        (Code::ResourceExhausted, etcds.as_str())
+    );
     assert!(is_there(&mut kv, "k").await, "the connection goes on");
 
     let mut health = HealthClient::new(channel.clone());

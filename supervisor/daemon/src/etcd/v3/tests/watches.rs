@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use corten_etcd_api::etcdserverpb::kv_client::KvClient;
+use corten_etcd_api::etcdserverpb::lease_client::LeaseClient;
 use corten_etcd_api::etcdserverpb::maintenance_client::MaintenanceClient;
 use corten_etcd_api::etcdserverpb::request_op::Request as Operation;
 use corten_etcd_api::etcdserverpb::watch_client::WatchClient;
@@ -12,6 +13,8 @@ use corten_etcd_api::etcdserverpb::{
     RangeRequest, RequestOp, StatusRequest, TxnRequest, WatchCreateRequest, WatchProgressRequest,
     WatchRequest, WatchResponse,
 };
+use corten_etcd_api::v3electionpb::LeaderRequest;
+use corten_etcd_api::v3electionpb::election_client::ElectionClient;
 use futures_util::stream;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
@@ -201,6 +204,15 @@ async fn a_revision_comes_whole_and_progress_is_told() {
     assert_eq!(ended.message(), "etcdserver: server stopped");
 }
 
+/// A request that wants a leader.
+fn under_leader<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request
+        .metadata_mut()
+        .insert("hasleader", "true".parse().unwrap());
+    request
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_wants_a_leader_leaves_one_that_nobody_follows() {
     let mut machines = testing::cluster(3, TTL).await;
@@ -220,9 +232,25 @@ async fn who_wants_a_leader_leaves_one_that_nobody_follows() {
     let mut whoever = Stream::open(channel.clone(), "").await;
     whoever.create(create).await;
 
+    let observe = LeaderRequest {
+        name: "nobody".into(),
+    };
+    let mut elections = ElectionClient::new(channel.clone());
+    let observed = elections.observe(under_leader(observe)).await;
+    let mut observed = observed.unwrap().into_inner();
+    let mut leases = LeaseClient::new(channel.clone());
+    let kept = leases.lease_keep_alive(under_leader(stream::pending())).await;
+    let mut kept = kept.unwrap().into_inner();
+
     for other in [(leader + 1) % 3, (leader + 2) % 3] {
         machines[other].stop().await;
     }
+    let told = within("the observer's end", observed.message())
+        .await
+        .unwrap_err();
+    assert_eq!(told.message(), "etcdserver: no leader");
+    let told = within("the keeper's end", kept.message()).await.unwrap_err();
+    assert_eq!(told.message(), "etcdserver: no leader");
     let told = within("the stream's end", wants.answers.message())
         .await
         .unwrap_err();

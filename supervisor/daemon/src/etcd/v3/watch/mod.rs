@@ -16,7 +16,8 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{V3, wants_leader};
+use super::V3;
+use super::leaderless::wants_leader;
 
 /// Messages that may wait for a slow client, before its watchers' queues fill.
 const AHEAD: usize = 4;

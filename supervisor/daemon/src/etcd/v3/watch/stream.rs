@@ -19,18 +19,16 @@ use corten_etcd_api::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchRespo
 use corten_raft::ReadTx;
 use corten_store::auth::{self, Caller};
 use corten_store::kv;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::inbox::Inbox;
 use super::interest::Interest;
 use super::messages::interest;
-use crate::etcd::v3::{V3, error};
+use crate::etcd::v3::{V3, leaderless};
 
 /// How often quiet watchers that asked for it are told how far they are; etcd's interval.
 const PROGRESS: Duration = Duration::from_secs(600);
-/// How long a stream that wants a leader goes on without one: three elections, as with etcd.
-const LEADERLESS: Duration = Duration::from_secs(3);
 /// The id of answers that concern the whole stream.
 pub const NO_WATCH: i64 = -1;
 
@@ -95,30 +93,13 @@ pub async fn serve(
         progress: false,
         out,
     };
-    let leaderless = async {
-        if !wants_leader {
-            std::future::pending::<()>().await;
-        }
-        lost(has_leader).await;
-    };
     let ended = tokio::select! {
         ended = stream.run(&mut requests) => ended,
-        () = leaderless => Err(End::Told(error::NO_LEADER.into())),
+        status = leaderless::lost(has_leader, wants_leader) => Err(End::Told(status)),
     };
     if let Err(End::Told(status)) = ended {
         // The client may have gone, or not be reading.
         let _ = stream.out.try_send(Err(status));
-    }
-}
-
-/// Returns once there has been no leader for too long.
-async fn lost(mut has_leader: watch::Receiver<bool>) {
-    loop {
-        let none = has_leader.wait_for(|has_leader| !has_leader).await.is_ok();
-        let some = has_leader.wait_for(|has_leader| *has_leader);
-        if !none || tokio::time::timeout(LEADERLESS, some).await.is_err() {
-            return;
-        }
     }
 }
 
