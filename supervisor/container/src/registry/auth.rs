@@ -1,6 +1,10 @@
 //! The registry's challenges: `WWW-Authenticate: Bearer realm=...,service=...,scope=...` and `Basic`.
 //!
-//! Pure: parsing, the token's URL, base64.
+//! Pure: parsing, the token's URL, names and passwords in base64.
+
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 
 /// What a registry asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,38 +87,24 @@ fn percent_encode(text: &str) -> String {
         .collect()
 }
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// As configuration files have it: with padding, or without.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
-/// Standard base64 with padding.
-pub fn base64_encode(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let word = (u32::from(chunk[0]) << 16)
-            | (u32::from(chunk.get(1).copied().unwrap_or(0)) << 8)
-            | u32::from(chunk.get(2).copied().unwrap_or(0));
-        for i in 0..4 {
-            let digit = ALPHABET[(word >> (18 - 6 * i)) as usize & 63] as char;
-            text.push(if i <= chunk.len() { digit } else { '=' });
-        }
-    }
-    text
+/// The value of `Authorization` for a user.
+pub fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", BASE64.encode(format!("{user}:{password}")))
 }
 
-/// Standard base64, padding optional; `None` for anything else.
-pub fn base64_decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let (mut word, mut bits) = (0u32, 0);
-    for b in text.trim().trim_end_matches('=').bytes() {
-        let digit = ALPHABET.iter().position(|&a| a == b)? as u32;
-        word = (word << 6) | digit;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((word >> bits) as u8);
-            word &= (1 << bits) - 1;
-        }
-    }
-    Some(bytes)
+/// User and password as a configuration file keeps them: `user:password` in base64.
+pub fn parse_credentials(coded: &str) -> Option<(String, String)> {
+    let text = String::from_utf8(BASE64.decode(coded.trim()).ok()?).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
 }
 
 #[cfg(test)]
@@ -147,17 +137,20 @@ mod tests {
     }
 
     #[test]
-    fn base64_both_ways() {
-        for (plain, coded) in [
-            ("", ""),
-            ("u", "dQ=="),
-            ("u:", "dTo="),
-            ("u:p", "dTpw"),
-            ("user:päss", "dXNlcjpww6Rzcw=="),
+    fn credentials_both_ways() {
+        for (user, password, coded) in [
+            ("u", "", "dTo="),
+            ("u", "p", "dTpw"),
+            ("user", "päss", "dXNlcjpww6Rzcw=="),
         ] {
-            assert_eq!(base64_encode(plain.as_bytes()), coded);
-            assert_eq!(base64_decode(coded).unwrap(), plain.as_bytes());
+            assert_eq!(basic(user, password), format!("Basic {coded}"));
+            for coded in [coded, coded.trim_end_matches('='), &format!(" {coded}\n")] {
+                let read = parse_credentials(coded).unwrap();
+                assert_eq!((read.0.as_str(), read.1.as_str()), (user, password), "{coded}");
+            }
         }
-        assert_eq!(base64_decode("*"), None);
+        for none in ["*", "", "dQ=="] {
+            assert_eq!(parse_credentials(none), None, "{none}");
+        }
     }
 }

@@ -240,12 +240,8 @@ impl Client {
     /// Answers a challenge: a token for pulling this repository, or the password itself.
     fn authenticate(&self, challenge: Option<&str>) -> Result<(), RegistryError> {
         let denied = || RegistryError::Denied(self.reference.familiar_name());
-        let basic = self.credentials.as_ref().map(|c| {
-            format!(
-                "Basic {}",
-                auth::base64_encode(format!("{}:{}", c.user, c.password).as_bytes())
-            )
-        });
+        let basic = self.credentials.as_ref();
+        let basic = basic.map(|given| auth::basic(&given.user, &given.password));
         let authorization = match challenge.and_then(auth::parse_challenge).ok_or_else(denied)? {
             Challenge::Basic => basic.ok_or_else(denied)?,
             Challenge::Bearer {

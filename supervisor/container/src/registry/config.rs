@@ -112,10 +112,9 @@ impl AuthEntry {
                 password: self.password,
             });
         }
-        let text = String::from_utf8(super::auth::base64_decode(&self.auth)?).ok()?;
-        let (user, password) = text.split_once(':')?;
+        let (user, password) = super::auth::parse_credentials(&self.auth)?;
         Some(Credentials {
-            user: user.to_owned(),
+            user,
             password: password.trim_end_matches('\0').to_owned(),
         })
     }

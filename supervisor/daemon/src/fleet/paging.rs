@@ -2,7 +2,14 @@
 //!
 //! Danger: fleet's quirk is kept that an exactly full last page still names a next one; clients follow it to `{}`.
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine, alphabet};
+
+/// Go's: padded, and the bits that stand for nothing may be any.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 /// Which page of how many entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +59,7 @@ impl PageToken {
     }
 
     fn decode(text: &str, limit: u16) -> Result<PageToken, TokenError> {
-        let bytes = decode_base64(text.as_bytes()).map_err(TokenError::Base64)?;
+        let bytes = decode_base64(text).map_err(TokenError::Base64)?;
         let [l0, l1, p0, p1, ..] = bytes[..] else {
             return Err(TokenError::Short);
         };
@@ -73,14 +80,7 @@ impl PageToken {
     pub fn encode(self) -> String {
         let [l0, l1] = self.limit.to_le_bytes();
         let [p0, p1] = self.page.to_le_bytes();
-        let sextets = |a: u8, b: u8, c: u8| {
-            let bits = u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c);
-            [18, 12, 6, 0].map(|shift| char::from(ALPHABET[(bits >> shift & 63) as usize]))
-        };
-        let mut text: String = sextets(l0, l1, p0).iter().collect();
-        text.extend(&sextets(p1, 0, 0)[..2]);
-        text.push_str("==");
-        text
+        BASE64.encode([l0, l1, p0, p1])
     }
 
     /// This page's part of `all`, and the token of the next page if there may be one.
@@ -104,28 +104,12 @@ impl PageToken {
     }
 }
 
-/// Decodes padded base64; on failure the index of the first byte that does not fit.
-fn decode_base64(text: &[u8]) -> Result<Vec<u8>, usize> {
-    let body = text.iter().position(|&byte| byte == b'=').unwrap_or(text.len());
-    let padding = &text[body..];
-    let fits = match body % 4 {
-        0 => padding.is_empty(),
-        2 => padding == b"==",
-        3 => padding == b"=",
-        _ => false,
-    };
-    let mut found = Vec::with_capacity(text.len());
-    let (mut bits, mut count) = (0u32, 0);
-    for (at, byte) in text[..body].iter().enumerate() {
-        let value = ALPHABET.iter().position(|letter| letter == byte).ok_or(at)?;
-        bits = bits << 6 | u32::try_from(value).map_err(|_| at)?;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            found.push((bits >> count & 0xff) as u8);
-        }
-    }
-    if fits { Ok(found) } else { Err(body) }
+/// Decodes padded base64; on failure the index of the first byte that does not fit, as Go counts.
+fn decode_base64(text: &str) -> Result<Vec<u8>, usize> {
+    BASE64.decode(text).map_err(|error| match error {
+        DecodeError::InvalidByte(at, byte) if byte != b'=' => at,
+        _ => text.find('=').unwrap_or(text.len()),
+    })
 }
 
 #[cfg(test)]
