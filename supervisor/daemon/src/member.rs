@@ -63,8 +63,14 @@ impl Member {
     /// See [`StartError`].
     pub async fn start(etcd: &Etcd) -> Result<Member, StartError> {
         let founding = bootstrap::find(etcd).await?;
+        if etcd.limits.told_quota() < 0 {
+            tracing::warn!(
+                "disabling backend quota (quota-backend-bytes is {}): the data may fill the disk",
+                etcd.limits.quota_backend_bytes
+            );
+        }
         let api = |error: &dyn std::fmt::Display| StartError::Api(error.to_string());
-        let metrics = Metrics::new(etcd.limits.quota()).map_err(|e| api(&e))?;
+        let metrics = Metrics::new(etcd.limits.told_quota()).map_err(|e| api(&e))?;
         let mut config = config(etcd, founding)?;
         config.observer = metrics.observer();
         let node = Node::start(config).await?;
@@ -76,11 +82,18 @@ impl Member {
             node.clone(),
             hub.clone(),
             watches.clone(),
-            metrics,
+            metrics.clone(),
             Arc::clone(&passwords),
         );
         let limits = etcd.limits.clone();
-        let v3 = V3::new(node.clone(), watches.clone(), lessor.clone(), limits, passwords);
+        let v3 = V3::new(
+            node.clone(),
+            watches.clone(),
+            lessor.clone(),
+            limits,
+            passwords,
+            metrics,
+        );
         let clients = etcd::app(&face, &v3).map_err(|e| api(&e))?;
         Ok(Member {
             node,

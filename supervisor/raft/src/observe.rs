@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use corten_store::kv::Work;
 use serde::{Deserialize, Serialize};
 
 /// Something that was done, and how long it took.
@@ -30,7 +31,23 @@ pub enum Observation {
         took: Duration,
         /// Its commit alone.
         commit: Duration,
+        /// What the entries did to the v3 data.
+        work: Work,
     },
+    /// A snapshot of the state was made.
+    SnapshotBuilt {
+        /// From beginning to end.
+        took: Duration,
+        /// Of that, until the disk had it.
+        sync: Duration,
+    },
+    /// A received snapshot was made durable.
+    SnapshotSynced {
+        /// The time of the sync alone.
+        took: Duration,
+    },
+    /// A received snapshot begins to replace the state, or no longer does.
+    SnapshotInstalls(bool),
     /// A proposal of this node began.
     ProposalBegan,
     /// It ended, with success or without, or nobody waits for it any more.

@@ -61,6 +61,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
     let standing = state.standing().map_err(|e| StartError::Raft(e.to_string()))?;
     let sight = Sight::new(Arc::clone(&config.observer));
     log.watched_by(sight.clone());
+    snapshots.watched_by(sight.clone());
     let (events, _) = broadcast::channel(EVENTS);
     let (tell_applied, applied) = watch::channel(standing.applied.map_or(0, |id| id.index));
     let machine = Machine::new(

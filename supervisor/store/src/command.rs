@@ -88,6 +88,8 @@ pub struct Outcome {
     pub events: Vec<Event>,
     /// The v2 store's index after this command.
     pub etcd_index: u64,
+    /// What it did to the v3 data, for the figures.
+    pub work: kv::Work,
 }
 
 /// Commands applied one after the other within one transaction, whose counters are at hand until [`Batch::end`].
@@ -147,7 +149,7 @@ impl Batch {
         command: &Command,
     ) -> Result<Outcome, StoreFault> {
         let meta = &mut self.meta;
-        let mut events = Vec::new();
+        let (mut events, mut work) = (Vec::new(), kv::Work::default());
         let response = match command {
             Command::Keys(write) => {
                 let (answer, notice) = keys::write::apply(tx, meta, write)?;
@@ -185,8 +187,13 @@ impl Batch {
                 keys::history::resize(tx, meta, *events)?;
                 Response::Recorded
             }
-            Command::Kv(change) => Response::Kv(change_kv(tx, &auth::Caller::Nobody, change, &mut events)?),
-            Command::KvAs(caller, change) => Response::Kv(change_kv(tx, caller, change, &mut events)?),
+            Command::Kv(change) => {
+                let nobody = auth::Caller::Nobody;
+                Response::Kv(change_kv(tx, &nobody, change, &mut events, &mut work)?)
+            }
+            Command::KvAs(caller, change) => {
+                Response::Kv(change_kv(tx, caller, change, &mut events, &mut work)?)
+            }
             Command::Auth(caller, change) => Response::Auth(auth::apply(tx, caller, change)?),
             Command::Alarm(change) => Response::Alarm(alarm::apply(tx, *change)?),
             Command::V2Auth(change) => Response::V2Auth(v2auth::apply(tx, meta, change)?),
@@ -195,6 +202,7 @@ impl Batch {
             response,
             events,
             etcd_index: meta.etcd_index,
+            work,
         })
     }
 }
@@ -205,6 +213,7 @@ fn change_kv(
     caller: &auth::Caller,
     change: &kv::Command,
     events: &mut Vec<Event>,
+    work: &mut kv::Work,
 ) -> Result<Result<kv::Answer, kv::Error>, StoreFault> {
     if let Err(error) = alarm::permits(tx, change)? {
         return Ok(Err(error));
@@ -213,6 +222,9 @@ fn change_kv(
         return Ok(Err(error));
     }
     let (answer, changes) = kv::apply(tx, change)?;
+    if let Ok(answer) = &answer {
+        *work += kv::Work::of(change, answer, changes.as_ref());
+    }
     events.extend(changes.map(Event::Kv));
     match change {
         kv::Command::LeaseGrant { id, ttl_s } if answer.is_ok() => {

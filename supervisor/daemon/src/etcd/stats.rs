@@ -91,9 +91,12 @@ pub async fn health(face: &Face) -> Response<Body> {
             .any(|member| member.id == own && !member.client_urls.is_empty())
     };
     let calm = || alarms(&face.node).is_ok_and(|alarms| alarms.is_empty());
-    match tokio::time::timeout(HEALTH_TIMEOUT, face.node.linearize()).await {
-        Ok(Ok(())) if is_known() && calm() => answer::text(StatusCode::OK, "{\"health\":\"true\"}"),
-        _ => answer::plain_error(StatusCode::SERVICE_UNAVAILABLE, "{\"health\":\"false\"}\n"),
+    let proof = tokio::time::timeout(HEALTH_TIMEOUT, face.node.linearize()).await;
+    let healthy = matches!(proof, Ok(Ok(()))) && is_known() && calm();
+    face.metrics.health_asked(healthy);
+    match healthy {
+        true => answer::text(StatusCode::OK, "{\"health\":\"true\"}"),
+        false => answer::plain_error(StatusCode::SERVICE_UNAVAILABLE, "{\"health\":\"false\"}\n"),
     }
 }
 

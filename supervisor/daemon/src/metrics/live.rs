@@ -6,6 +6,7 @@ use std::time::Duration;
 use corten_raft::{Observation, Observer};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
+use super::done::{Done, Snapshots};
 use super::{By, Made, Maker};
 
 /// etcd calls an apply slow from here on.
@@ -16,7 +17,7 @@ const SLOW_READ: Duration = Duration::from_secs(1);
 /// Counted as it happens.
 pub(super) struct Live {
     wal_fsync: Histogram,
-    wal_bytes: IntCounter,
+    wal_bytes: IntGauge,
     commit: Histogram,
     apply: Histogram,
     slow_applies: IntCounter,
@@ -32,6 +33,8 @@ pub(super) struct Live {
     received: IntCounterVec,
     send_failures: IntCounterVec,
     peers: By<u64, Peer>,
+    pub done: Done,
+    snapshots: Snapshots,
 }
 
 /// What is counted of one peer.
@@ -57,7 +60,8 @@ impl Live {
                 0.001,
                 14,
             )?,
-            wal_bytes: maker.counter(
+            // A gauge, as etcd has it.
+            wal_bytes: maker.gauge(
                 "etcd_disk_wal_write_bytes_total",
                 "Total number of bytes written in WAL.",
             )?,
@@ -132,6 +136,8 @@ impl Live {
                 &["To"],
             )?,
             peers: By::new(),
+            done: Done::new(maker)?,
+            snapshots: Snapshots::new(maker)?,
         })
     }
 
@@ -152,9 +158,12 @@ impl Live {
 impl Observer for Live {
     fn observe(&self, seen: Observation) {
         match seen {
-            Observation::LogWritten { bytes } => self.wal_bytes.inc_by(bytes),
+            Observation::LogWritten { bytes } => {
+                self.wal_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+            }
             Observation::LogSynced { took } => self.wal_fsync.observe(took.as_secs_f64()),
-            Observation::Applied { took, commit } => {
+            Observation::Applied { took, commit, work } => {
+                self.done.count(&work);
                 self.apply.observe(took.as_secs_f64());
                 self.commit.observe(commit.as_secs_f64());
                 if took > SLOW_APPLY {
@@ -182,6 +191,14 @@ impl Observer for Live {
             Observation::PeerAnswered { to, took } => self.peer(to).round_trip.observe(took.as_secs_f64()),
             Observation::PeerFailed { to } => self.peer(to).send_failures.inc(),
             Observation::PeerHeard { from, bytes } => self.peer(from).received.inc_by(bytes),
+            Observation::SnapshotBuilt { took, sync } => {
+                self.snapshots.save.observe(took.as_secs_f64());
+                self.snapshots.fsync.observe(sync.as_secs_f64());
+            }
+            Observation::SnapshotSynced { took } => {
+                self.snapshots.received_fsync.observe(took.as_secs_f64());
+            }
+            Observation::SnapshotInstalls(now) => self.snapshots.installs.set(i64::from(now)),
         }
     }
 }

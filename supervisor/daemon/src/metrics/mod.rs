@@ -4,6 +4,7 @@
 //! What happens is counted when it happens ([`live`], [`requests`]); what can be looked at is looked at when somebody asks
 //! ([`now`]). The crate `prometheus` writes the same text as etcd's own library, which OpenMetrics' crates do not.
 
+mod done;
 mod live;
 mod now;
 mod requests;
@@ -17,6 +18,7 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use corten_raft::Node;
+use corten_store::kv::Work;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -61,11 +63,11 @@ pub struct Source<'s> {
 }
 
 impl Metrics {
-    /// Figures of one member; `quota` is what its v3 data may take, in bytes.
+    /// Figures of one member; `quota` is what its v3 data may take, in bytes, and negative for no limit.
     ///
     /// # Errors
     /// When two of them have one name; only we could cause it.
-    pub fn new(quota: u64) -> Result<Metrics, prometheus::Error> {
+    pub fn new(quota: i64) -> Result<Metrics, prometheus::Error> {
         let registry = Registry::new();
         let maker = Maker(&registry);
         Ok(Metrics(Arc::new(Figures {
@@ -84,6 +86,16 @@ impl Metrics {
     /// Another leader was seen.
     pub fn leader_seen(&self) {
         self.0.live.leader_changes.inc();
+    }
+
+    /// Counts v3 data that was read.
+    pub fn read(&self, work: &Work) {
+        self.0.live.done.count(work);
+    }
+
+    /// Counts a check of this member's health.
+    pub fn health_asked(&self, healthy: bool) {
+        self.0.requests.health(healthy);
     }
 
     /// Counts what passes through the gRPC services.

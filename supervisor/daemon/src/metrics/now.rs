@@ -1,7 +1,7 @@
 //! What is looked at when somebody asks: the node, its state, this process.
 
 use corten_store::tables::Table;
-use corten_store::{kv, meta};
+use corten_store::{auth, kv, meta};
 use procfs::process::{LimitValue, Process};
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
@@ -22,6 +22,7 @@ pub(super) struct Now {
     keys: IntGauge,
     revision: IntGauge,
     compact_revision: IntGauge,
+    auth_revision: IntGauge,
     watchers: IntGauge,
     v2_watchers: IntGauge,
     v2_index: IntGauge,
@@ -44,10 +45,10 @@ struct OfProcess {
 
 impl Now {
     #[rustfmt::skip] // A row per figure is a table.
-    pub fn new(maker: &Maker<'_>, quota: u64) -> Made<Now> {
+    pub fn new(maker: &Maker<'_>, quota: i64) -> Made<Now> {
         maker.gauges("etcd_server_version", "Which version is running. 1 for 'server_version' label with current version.", &["server_version"])?
             .with_label_values(&[ETCD_VERSION]).set(1);
-        maker.gauge("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.")?.set(signed(quota));
+        maker.gauge("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.")?.set(quota);
         Ok(Now {
             has_leader: maker.gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not.")?,
             is_leader: maker.gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise.")?,
@@ -64,6 +65,7 @@ impl Now {
             keys: maker.gauge("etcd_debugging_mvcc_keys_total", "Total number of keys.")?,
             revision: maker.gauge("etcd_debugging_mvcc_current_revision", "The current revision of store.")?,
             compact_revision: maker.gauge("etcd_debugging_mvcc_compact_revision", "The revision of the last compaction in store.")?,
+            auth_revision: maker.gauge("etcd_debugging_auth_revision", "The current revision of auth store.")?,
             watchers: maker.gauge("etcd_debugging_mvcc_watcher_total", "Total number of watchers.")?,
             v2_watchers: maker.gauge("etcd_debugging_store_watchers", "Count of currently active watchers.")?,
             v2_index: maker.gauge("corten_store_v2_index", "The index of the v2 keys.")?,
@@ -111,6 +113,9 @@ impl Now {
                 .iter()
                 .for_each(|gauge| gauge.set(signed(size.on_disk)));
             self.db_in_use.set(signed(size.in_use));
+        }
+        if let Ok(standing) = node.read(|tx| auth::standing(tx)) {
+            self.auth_revision.set(signed(standing.revision));
         }
         if let Ok(keys) = node.rows(Table::KvLatest) {
             self.keys.set(signed(keys));

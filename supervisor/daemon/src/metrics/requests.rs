@@ -28,6 +28,10 @@ pub(super) struct Requests {
     received: IntCounterVec,
     failed: IntCounterVec,
     successful: HistogramVec,
+    /// By kind and the client's version.
+    clients: IntCounterVec,
+    healthy: IntCounter,
+    unhealthy: IntCounter,
 }
 
 /// One gRPC method.
@@ -80,8 +84,49 @@ impl Requests {
                 0.0005,
                 13,
             )?,
+            clients: maker.counters(
+                "etcd_server_client_requests_total",
+                "The total number of client requests per client version.",
+                &["type", "client_api_version"],
+            )?,
+            healthy: maker.counter(
+                "etcd_server_health_success",
+                "The total number of successful health checks",
+            )?,
+            unhealthy: maker.counter(
+                "etcd_server_health_failures",
+                "The total number of failed health checks",
+            )?,
         })
     }
+
+    pub fn health(&self, healthy: bool) {
+        match healthy {
+            true => self.healthy.inc(),
+            false => self.unhealthy.inc(),
+        }
+    }
+
+    fn client(&self, method: &Rpc, headers: &HeaderMap) {
+        let kind = if method.labels[0] == "unary" {
+            "unary"
+        } else {
+            "stream"
+        };
+        self.clients.with_label_values(&[kind, version(headers)]).inc();
+    }
+}
+
+/// The API's version that a client says it is of; `unknown` for one that says nothing, or what no version is.
+fn version(headers: &HeaderMap) -> &str {
+    let said = headers
+        .get("client-api-version")
+        .and_then(|said| said.to_str().ok());
+    let is_version = |said: &&str| {
+        let minor = said.strip_prefix("3.").unwrap_or_default();
+        (1..=2).contains(&minor.len()) && minor.bytes().all(|digit| digit.is_ascii_digit())
+    };
+    said.filter(is_version).unwrap_or("unknown")
 }
 
 impl Rpc {
@@ -136,10 +181,12 @@ pub(super) fn around_grpc(routes: Router, metrics: &Metrics) -> Router {
 }
 
 async fn grpc(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
-    let Some(method) = figures(&metrics).requests.methods.get(request.uri().path()) else {
+    let requests = &figures(&metrics).requests;
+    let Some(method) = requests.methods.get(request.uri().path()) else {
         return next.run(request).await;
     };
     method.started.inc();
+    requests.client(method, request.headers());
     let mut call = Call {
         method: Arc::clone(method),
         code: None,

@@ -148,6 +148,14 @@ impl Limits {
             bytes => u64::try_from(bytes).unwrap_or(u64::MAX),
         }
     }
+
+    /// What etcd calls the quota in its figures: what was given where that is none, else what holds.
+    pub fn told_quota(&self) -> i64 {
+        match self.quota_backend_bytes {
+            off @ ..0 => off,
+            _ => i64::try_from(self.quota()).unwrap_or(i64::MAX),
+        }
+    }
 }
 
 impl Default for Limits {

@@ -22,8 +22,9 @@ pub use file::SnapshotFile;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corten_store::tables::Table;
 use corten_store::{StoreFault, auth};
@@ -32,6 +33,7 @@ use openraft::Snapshot;
 use crate::StartError;
 use crate::disk::FromBegin;
 use crate::log::is_full;
+use crate::observe::{Observation, Sight};
 use crate::state::{self, State};
 use crate::types::{LogId, SnapshotMeta, TypeConfig};
 use crate::world::World;
@@ -45,6 +47,8 @@ pub struct Snapshots {
     dir: PathBuf,
     cluster: u64,
     received: AtomicU64,
+    /// Who is told how it goes.
+    sight: OnceLock<Sight>,
 }
 
 /// Why a snapshot could not be built or installed.
@@ -110,7 +114,19 @@ impl Snapshots {
             dir,
             cluster,
             received: AtomicU64::new(0),
+            sight: OnceLock::new(),
         })
+    }
+
+    /// Tells `sight` how it goes from now on.
+    pub(crate) fn watched_by(&self, sight: Sight) {
+        self.sight.get_or_init(|| sight);
+    }
+
+    fn see(&self, seen: Observation) {
+        if let Some(sight) = self.sight.get() {
+            sight.see(seen);
+        }
     }
 
     /// The newest snapshot's file, if there is one.
@@ -180,14 +196,19 @@ impl Snapshots {
     }
 
     fn build_at(&self, unfinished: &Path, state: &State) -> Result<Snapshot<TypeConfig>, SnapshotError> {
+        let begun = Instant::now();
         let disk = &self.world.disk;
         let file = disk.create(unfinished).map_err(failed(unfinished))?;
         let (out, meta, rows) = self.write_state(FromBegin::new(file), unfinished, state, |_, _| true)?;
+        let written = Instant::now();
         out.file.sync_all().map_err(failed(unfinished))?;
+        let sync = written.elapsed();
         let path = self.path_for(meta.last_log_id);
         disk.rename(unfinished, &path)
             .and_then(|()| disk.sync_dir(&self.dir))
             .map_err(failed(&path))?;
+        let took = begun.elapsed();
+        self.see(Observation::SnapshotBuilt { took, sync });
         tracing::info!(file = %path.display(), rows, "snapshot built");
         self.remove_older_than(&path);
         let file = SnapshotFile::open(&*self.world.disk, &path)
@@ -314,7 +335,10 @@ impl Snapshots {
             ));
         }
         let keep = || {
+            let begun = Instant::now();
             disk.open(file)?.sync_all()?;
+            let took = begun.elapsed();
+            self.see(Observation::SnapshotSynced { took });
             disk.rename(file, &path)?;
             disk.sync_dir(&self.dir)
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use corten_store::kv::Work;
 use corten_store::{Batch, StoreFault};
 use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot};
@@ -41,6 +42,7 @@ pub struct SnapshotBuilder {
 struct Done {
     replies: Vec<Replies>,
     batch: AppliedBatch,
+    work: Work,
 }
 
 impl Machine {
@@ -76,7 +78,7 @@ fn apply_all(tx: &mut WriteTx<'_>, entries: &[Entry]) -> Result<Done, StoreFault
         raft_index: 0,
         reset: false,
     };
-    let mut members = None;
+    let (mut members, mut work) = (None, Work::default());
     let mut applying = Batch::begin(tx)?;
     for entry in entries {
         let index = entry.log_id.index;
@@ -92,6 +94,7 @@ fn apply_all(tx: &mut WriteTx<'_>, entries: &[Entry]) -> Result<Done, StoreFault
                 for command in commands.commands().map_err(unreadable)? {
                     let outcome = applying.apply(tx, index, &command)?;
                     batch.events.extend(outcome.events);
+                    work += outcome.work;
                     answers.push(Reply {
                         response: outcome.response,
                         etcd_index: outcome.etcd_index,
@@ -106,7 +109,7 @@ fn apply_all(tx: &mut WriteTx<'_>, entries: &[Entry]) -> Result<Done, StoreFault
     batch.etcd_index = applying.etcd_index();
     applying.end(tx)?;
     batch.raft_index = last.map_or(0, |last| last.index);
-    Ok(Done { replies, batch })
+    Ok(Done { replies, batch, work })
 }
 
 fn failed(log_id: LogId, fault: &StoreFault) -> StorageError {
@@ -148,6 +151,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                     self.sight.see(Observation::Applied {
                         took: ended - begun,
                         commit: ended - applied,
+                        work: done.work,
                     });
                     self.tell(done.batch);
                     return Ok(done.replies);
@@ -186,9 +190,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let failed = |e: AnyError| StorageIOError::write_snapshot(Some(meta.signature()), e);
         let own = meta.clone();
         let install = move |state: &State, snapshots: &Snapshots| snapshots.install(state, &own, &snapshot);
-        with_room(&self.state, &self.snapshots, install)
-            .await
-            .map_err(failed)?;
+        self.sight.see(Observation::SnapshotInstalls(true));
+        let installed = with_room(&self.state, &self.snapshots, install).await;
+        self.sight.see(Observation::SnapshotInstalls(false));
+        installed.map_err(failed)?;
         let index = self
             .state
             .read(|tx| corten_store::meta::etcd_index(tx))

@@ -32,6 +32,7 @@ pub mod read;
 pub mod request;
 mod rows;
 pub mod txn;
+pub mod work;
 mod write;
 
 pub use answer::{
@@ -47,6 +48,7 @@ pub use request::{
     Command, Compare, CompareResult, DeleteRange, LeaseId, Op, Put, Range, SortOrder, SortTarget, Target, Txn,
 };
 pub use txn::read_txn;
+pub use work::Work;
 
 use crate::tables::{StoreFault, Write};
 use write::Session;

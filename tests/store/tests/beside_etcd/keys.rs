@@ -98,6 +98,9 @@ fn request(rng: &mut StdRng, written: u64) -> Asked {
             query.push(format!("wait=true&waitIndex={}", pick(rng, &["4", "5", "abc"])));
         }
     }
+    if (method == Method::GET || method == Method::DELETE) && often(rng, 3) {
+        query.push(format!("noValueOnSuccess={}", pick(rng, BOOLS)));
+    }
     if often(rng, 1) {
         query.push(pick(rng, &["value=%zz", "wait=true", "unknown=1", "ttl="]).to_owned());
         if method == Method::GET {

@@ -7,5 +7,6 @@
 mod auth;
 mod common;
 mod etcdctl;
+mod figures;
 mod keys;
 mod v3;

@@ -7,7 +7,7 @@ use corten_etcd_api::etcdserverpb::{
     RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse,
 };
 use corten_store::auth;
-use corten_store::kv::{self, Answer, Command, check};
+use corten_store::kv::{self, Answer, Command, Work, check};
 use prost::Message;
 use tonic::{Request, Response, Status};
 
@@ -30,6 +30,7 @@ impl Kv for V3 {
             |tx, caller| auth::range(tx, caller, &range),
             |tx| kv::range(tx, &range),
         )?;
+        self.metrics.read(&Work::RANGE);
         let header = self.header(answer.revision);
         Ok(Response::new(convert::range_answer(answer, header)))
     }
@@ -77,10 +78,12 @@ impl Kv for V3 {
             } else {
                 v3.linearize().await?;
             }
-            v3.look_up_as(
+            let answer = v3.look_up_as(
                 |tx, caller| auth::txn(tx, caller, &txn),
                 |tx| kv::read_txn(tx, &txn),
-            )?
+            )?;
+            self.metrics.read(&Work::of_txn(&txn, &answer));
+            answer
         } else {
             self.within_limit(size)?;
             match v3.propose(Command::Txn(txn)).await? {

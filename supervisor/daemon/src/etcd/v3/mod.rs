@@ -51,6 +51,7 @@ use tonic::server::NamedService;
 use tonic::{Code, Status, metadata::MetadataMap};
 
 use super::{Passwords, now_ms};
+use crate::metrics::Metrics;
 use crate::settings::Limits;
 use leaderless::LeaderCheck;
 use quota::Quota;
@@ -79,6 +80,7 @@ pub struct Shared {
     limits: Limits,
     /// Those of v2, too: bcrypt has one bound for both.
     passwords: Arc<Passwords>,
+    metrics: Metrics,
     /// Held while a snapshot is made and sent: each takes as much room on the disk as the state.
     exporting: Arc<Semaphore>,
     /// Held while all keys are read for their hash.
@@ -95,8 +97,15 @@ impl Deref for V3 {
 
 impl V3 {
     /// The services of `node`, within `limits`; their watchers are fed through `hub`, their leases kept by `lessor`,
-    /// passwords checked by `passwords`.
-    pub fn new(node: Node, hub: Hub, lessor: Lessor, limits: Limits, passwords: Arc<Passwords>) -> V3 {
+    /// passwords checked by `passwords`, and what they read is counted in `metrics`.
+    pub fn new(
+        node: Node,
+        hub: Hub,
+        lessor: Lessor,
+        limits: Limits,
+        passwords: Arc<Passwords>,
+        metrics: Metrics,
+    ) -> V3 {
         V3 {
             shared: Arc::new(Shared {
                 node,
@@ -106,6 +115,7 @@ impl V3 {
                 tokens: Tokens::new(limits.auth_token_ttl_s),
                 limits,
                 passwords,
+                metrics,
                 exporting: Arc::new(Semaphore::new(1)),
                 hashing: Arc::new(Semaphore::new(1)),
             }),

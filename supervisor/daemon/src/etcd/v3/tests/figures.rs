@@ -37,6 +37,7 @@ async fn figures_have_etcds_names() {
     kv.range(RangeRequest::default()).await.unwrap_err();
     form(to, "PUT", "/v2/keys/a", "value=1").await;
     form(to, "GET", "/v2/keys/none", "").await;
+    ask(to, "GET", "/health", "", "").await;
     let answer = ask(to, "GET", "/metrics", "", "").await;
     assert_eq!(
         answer.header("Content-Type"),
@@ -76,6 +77,18 @@ async fn figures_have_etcds_names() {
         ("etcd_debugging_store_writes_total{action=\"set\"}", 3.0),
         ("etcd_http_received_total{method=\"PUT\"}", 1.0),
         ("etcd_http_failed_total{code=\"404\",method=\"GET\"}", 1.0),
+        ("etcd_mvcc_put_total", 5.0),
+        ("etcd_debugging_mvcc_put_total", 5.0),
+        ("etcd_debugging_mvcc_total_put_size_in_bytes", 15.0),
+        ("etcd_mvcc_range_total", 0.0),
+        ("etcd_server_health_success", 1.0),
+        ("etcd_server_health_failures", 0.0),
+        ("etcd_debugging_auth_revision", 1.0),
+        ("etcd_server_snapshot_apply_in_progress_total", 0.0),
+        (
+            "etcd_server_client_requests_total{client_api_version=\"unknown\",type=\"unary\"}",
+            6.0,
+        ),
         (&of_put("grpc_server_started_total"), 5.0),
         (&handled("OK", "Put"), 5.0),
         (&handled("InvalidArgument", "Range"), 1.0),

@@ -21,6 +21,7 @@ use tonic::transport::Channel;
 
 use super::V3;
 use super::watch::hub::Hub;
+use crate::metrics::Metrics;
 use crate::settings::Limits;
 use crate::testing::Machine;
 
@@ -32,7 +33,8 @@ fn services(machine: &Machine) -> V3 {
     let node = machine.supervisor.as_ref().unwrap().node.clone();
     let (watches, _) = Hub::begin(&node).unwrap();
     let (lessor, _) = Lessor::new(node.clone());
-    V3::new(node, watches, lessor, Limits::default(), Arc::default())
+    let metrics = Metrics::new(0).unwrap();
+    V3::new(node, watches, lessor, Limits::default(), Arc::default(), metrics)
 }
 
 /// An HTTP/2 connection of its own.
