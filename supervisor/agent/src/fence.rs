@@ -88,7 +88,7 @@ pub fn fence(
     contact: Contact,
 ) -> Vec<Action> {
     let ours = observed.iter().filter(|(_, seen)| seen.on_disk.is_some());
-    let running = ours.filter(|(name, seen)| seen.must_stop(name) && is_fenced(name, desired, observed));
+    let running = ours.filter(|(name, seen)| seen.can_end(name) && is_fenced(name, desired, observed));
     let mut actions = Vec::new();
     for (name, seen) in running {
         // Also before it is killed: systemd would start it again.

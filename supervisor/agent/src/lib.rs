@@ -9,10 +9,10 @@
 //!
 //! | wanted here | our file on disk | systemd | next |
 //! |---|---|---|---|
-//! | no | yes | busy | stop it; the rest when it has stopped |
+//! | no | yes | busy, or we started it | stop it; the rest when it has stopped |
 //! | no | yes | stopped | disable, reset-failed, remove the file, reload |
 //! | loaded or launched | none | any | write, link, enable (with `[Install]`), reload |
-//! | loaded or launched | other content | busy | stop it; the rest when it has stopped |
+//! | loaded or launched | other content | busy, or we started it | stop it; the rest when it has stopped |
 //! | loaded or launched | other content | stopped | unload as above, then load as above |
 //! | launched | this content | any | start it, unless we did |
 //! | loaded | this content | any | stop it, if we started it |
@@ -43,4 +43,4 @@ pub use fence::{Contact, Fenced, SHORTEST_TTL, fence, reconcile_fenced};
 pub use observed::{Observed, OnDisk};
 pub use reconcile::{Action, reconcile};
 pub use report::{LAUNCHED_HOLD_MS, Report, Reported, report};
-pub use starts::judge_starts;
+pub use starts::{FAILED_START, judge_starts};

@@ -36,8 +36,15 @@ impl Observed {
         !matches!(self.active.as_str(), "" | "inactive" | "failed")
     }
 
-    /// Must it be stopped, and have stopped, before its file may go? Devices come and go with the hardware only.
-    pub(crate) fn must_stop(&self, name: &UnitName) -> bool {
+    /// Does it run, and can that be ended? Devices come and go with the hardware only.
+    pub(crate) fn can_end(&self, name: &UnitName) -> bool {
         self.is_busy() && name.kind() != UnitKind::Device
+    }
+
+    /// Must it be stopped, and have stopped, before its file may go? So must one that was started and is not seen to run: it
+    /// may be about to.
+    pub(crate) fn must_stop(&self, name: &UnitName) -> bool {
+        let was_started = self.on_disk.as_ref().is_some_and(|on_disk| on_disk.launched);
+        (self.is_busy() || was_started) && name.kind() != UnitKind::Device
     }
 }

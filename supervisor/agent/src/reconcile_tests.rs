@@ -82,11 +82,14 @@ fn one_unit_takes_the_next_step() {
         (None, Some(ONE), "activating", false, "stop a.service"),
         (None, Some(ONE), "deactivating", false, ""),
         (None, Some(ONE), "inactive", false, unload),
+        // It may be about to run.
+        (None, Some(ONE), "inactive", true, "stop a.service"),
+        (None, Some(ONE), "failed", true, "stop a.service"),
         (
             None,
             Some(ONE),
             "failed",
-            true,
+            false,
             "disable a.service, reset-failed a.service, remove a.service, reload",
         ),
         (None, None, "active", false, ""),
@@ -96,6 +99,7 @@ fn one_unit_takes_the_next_step() {
         (Some((TWO, true)), Some(ONE), "active", true, "stop a.service"),
         (Some((TWO, true)), Some(ONE), "deactivating", false, ""),
         (Some((TWO, true)), Some(ONE), "inactive", false, exchange),
+        (Some((TWO, true)), Some(ONE), "inactive", true, "stop a.service"),
         (Some((ONE, true)), Some(ONE), "inactive", false, "start a.service"),
         (Some((ONE, true)), Some(ONE), "inactive", true, ""),
         (Some((ONE, true)), Some(ONE), "failed", true, ""),

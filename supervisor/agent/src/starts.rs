@@ -8,6 +8,10 @@ use corten_spec::unit_name::UnitName;
 
 use crate::observed::Observed;
 
+/// Why a start came to nothing of which systemd says only that it failed. The unit itself is then `failed`, and that says it;
+/// but a timer or a socket whose service is not there is refused so, too, and stays `inactive`.
+pub const FAILED_START: &str = "systemd could not start it (systemctl status on its machine says why)";
+
 /// The units whose [`crate::OnDisk::start_error`] changes, with the new one. `ended_badly` has the units whose last job came to
 /// nothing, and why. A job nobody here asked for, and one of a unit that runs, are no concern of ours.
 pub fn judge_starts(
@@ -18,6 +22,7 @@ pub fn judge_starts(
         let on_disk = seen.on_disk.as_ref().filter(|on_disk| on_disk.launched)?;
         let error = match ended_badly.get(name.as_str()) {
             _ if seen.is_busy() => "",
+            Some(why) if why == FAILED_START && seen.active == "failed" => return None,
             Some(why) => why,
             None => return None,
         };
@@ -58,6 +63,8 @@ mod tests {
             ("active", true, "refused", None, Some("")),
             ("activating", true, "", Some("why"), None),
             ("inactive", false, "", Some("why"), None),
+            ("inactive", true, "", Some(FAILED_START), Some(FAILED_START)),
+            ("failed", true, "", Some(FAILED_START), None),
         ];
         for (active, launched, before, why, expected) in table {
             let found = judged(active, launched, before, why);

@@ -123,7 +123,14 @@ fn a_units_life() {
         (None, Some("no machine is left"))
     );
 
-    assert_eq!(run(&mut store, Command::DestroyUnit { name: a() }), changed);
+    let both = [Change::Unit(a())]
+        .into_iter()
+        .chain(state_changed.clone())
+        .collect();
+    assert_eq!(
+        run(&mut store, Command::DestroyUnit { name: a() }),
+        (Answer::Done, both)
+    );
     assert_eq!(
         run(&mut store, Command::DestroyUnit { name: a() }),
         (Answer::NoSuchUnit(a()), vec![])
@@ -150,6 +157,37 @@ fn a_units_life() {
         0,
         "the v2 index knows nothing of the fleet"
     );
+}
+
+#[test]
+fn what_was_started_was_not_the_next_unit_of_that_name() {
+    let mut store = Memory::new();
+    let name = || unit("a.service");
+    let set = || Command::SetUnit {
+        name: name(),
+        file: UnitFile::default(),
+        desired: JobState::Launched,
+    };
+    run(&mut store, join(1, 1));
+    run(&mut store, set());
+    let report = |launched| Command::Report {
+        machine: id(1),
+        states: vec![state("a.service", 1, launched)],
+        gone: vec![],
+    };
+    run(&mut store, report(true));
+    let changed = |machine| Change::State {
+        unit: name(),
+        machine,
+    };
+    let destroyed = run(&mut store, Command::DestroyUnit { name: name() });
+    assert_eq!(destroyed.1, [Change::Unit(name()), changed(id(1))]);
+    run(&mut store, set());
+    // Its machine has not stopped it yet, and does not count it as the new one's.
+    let row = fleet::state(&store, &name(), &id(1)).unwrap().unwrap();
+    assert_eq!((row.active.as_str(), row.launched), ("active", false));
+    // One whose machine went straight on with it says so again.
+    assert_eq!(run(&mut store, report(true)).1, [changed(id(1))]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
-use corten_spec::fleet::{JobState, UnitState};
+use corten_spec::fleet::UnitState;
 use corten_spec::machine::MachineId;
 use corten_spec::unit_name::UnitName;
 use corten_store::fleet as tables;
@@ -30,8 +30,8 @@ pub async fn list(api: &Api, query: &Query) -> Result<Response<Body>, Refusal> {
 
 /// GET /state/{name}: the first state of that name.
 ///
-/// fleetctl crashes on a 404 while it waits for a unit it started (contract, trap 1); a unit that shall run and has no
-/// state yet is therefore answered with an empty one, which fleetctl takes for "not yet".
+/// fleetctl crashes on a 404 while it waits for a unit it started (contract, trap 1), also when somebody else unloads the
+/// unit meanwhile. A unit without a state is therefore answered with an empty one, which fleetctl takes for "not yet".
 pub async fn get(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
     let missing = || Refusal::new(StatusCode::NOT_FOUND, "unit state does not exist");
     let name = UnitName::parse(name).map_err(|_| missing())?;
@@ -46,9 +46,7 @@ pub async fn get(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
     let state = states.iter().find(at_home).or(states.first());
     match (state, unit) {
         (Some(state), _) => Ok(answer::json(StatusCode::OK, &WireState::from(state.clone()))),
-        (None, Some(unit)) if unit.desired == JobState::Launched => {
-            Ok(answer::json(StatusCode::OK, &WireState::default()))
-        }
-        _ => Err(missing()),
+        (None, Some(_)) => Ok(answer::json(StatusCode::OK, &WireState::default())),
+        (None, None) => Err(missing()),
     }
 }

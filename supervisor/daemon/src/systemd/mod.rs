@@ -159,10 +159,11 @@ impl Changes {
 }
 
 /// Why a job did nothing, where its unit's state does not say so. One that is done, was skipped for a condition or was
-/// replaced by another is as it should be; after `failed` the unit is `failed`.
+/// replaced by another is as it should be.
 fn came_to_nothing(result: &str) -> Option<String> {
     let why = match result {
-        "done" | "skipped" | "canceled" | "failed" => return None,
+        "done" | "skipped" | "canceled" => return None,
+        "failed" => corten_agent::FAILED_START,
         "dependency" => "a unit that it requires failed",
         "timeout" => "its job took longer than JobTimeoutSec=",
         "assert" => "an Assert...= of it does not hold",

@@ -173,10 +173,27 @@ fn set_desired(tx: &mut (impl Write + ?Sized), name: &UnitName, desired: JobStat
 
 fn destroy(tx: &mut (impl Write + ?Sized), name: &UnitName) -> Applied {
     tx.delete(Table::Rollouts, &key::unit(name))?;
-    if tx.delete(Table::Units, &key::unit(name))? {
-        return answered(vec![Change::Unit(name.clone())]);
+    if !tx.delete(Table::Units, &key::unit(name))? {
+        return Ok((Answer::NoSuchUnit(name.clone()), Vec::new()));
     }
-    Ok((Answer::NoSuchUnit(name.clone()), Vec::new()))
+    let mut changes = vec![Change::Unit(name.clone())];
+    // What its machines started was this unit, not the next one of that name.
+    for state in read::states_of(tx, name)?
+        .into_iter()
+        .filter(|state| state.launched)
+    {
+        let machine = state.machine.clone();
+        let state = UnitState {
+            launched: false,
+            ..state
+        };
+        store(tx, Table::States, &key::state(name, &machine), &state)?;
+        changes.push(Change::State {
+            unit: name.clone(),
+            machine,
+        });
+    }
+    answered(changes)
 }
 
 fn assign(tx: &mut (impl Write + ?Sized), decisions: &[Decision]) -> Applied {

@@ -256,14 +256,8 @@ mod tests {
             io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert))
         };
         let reset = || io::ErrorKind::ConnectionReset.into();
-        let table: [(fn() -> io::Error, &str); 2] = [
-            (
-                alert,
-                "tls: received fatal alert: BadCertificate (it asks for --cert and --key)",
-            ),
-            (reset, WORDLESS),
-        ];
-        for (why, expected) in table {
+        let refused = "tls: received fatal alert: BadCertificate (it asks for --cert and --key)";
+        for (why, expected) in [(alert as fn() -> io::Error, refused), (reset, WORDLESS)] {
             let trace = Trace::new(false);
             let mut writing = trace.watch("https://a", Box::new(Refusing { told: false, why }));
             let error = writing.write_all(b"PRI").await.unwrap_err();
