@@ -5,7 +5,7 @@ use corten_vm::faults;
 use corten_vm::fleetctl::{Fleetctl, UnitRow, unit_file};
 use corten_vm::rig::{says, wait_output};
 
-use super::{SOON, cluster};
+use super::{NODES, SOON, cluster};
 
 #[test]
 #[ignore = "boots machines"]
@@ -243,6 +243,12 @@ fn fleetctl_says_why_systemd_did_not_start_a_unit() -> Result<()> {
         ensure!(failed.code == Some(1), "{failed:?}");
         says(&failed.stderr, &["a unit that it requires failed"])?;
 
+        // A timer without its service stays inactive, and so says nothing itself either.
+        let lonely = unit_file(c, "lonely.timer", "[Timer]\nOnActiveSec=1h\n")?;
+        let refused = fleetctl.output(&["start", &lonely])?;
+        ensure!(refused.code == Some(1), "{refused:?}");
+        says(&refused.stderr, &["systemd could not start it"])?;
+
         fleetctl.run(&[
             "start",
             &sleeps(
@@ -254,9 +260,47 @@ fn fleetctl_says_why_systemd_did_not_start_a_unit() -> Result<()> {
             "needs-none.service",
             "needs-failed.service",
             "fails.service",
+            "lonely.timer",
             "needs-docker.service",
         ];
         fleetctl.run(&[&["destroy"], &all[..]].concat())?;
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn a_global_unit_is_replaced_one_machine_at_a_time() -> Result<()> {
+    cluster(|c| {
+        let fleetctl = Fleetctl::by(c, "node1")?;
+        let file = |run: &str| {
+            let text = format!("[Service]\nType=exec\nExecStart={run}\n[X-Fleet]\nGlobal=true\n");
+            unit_file(c, "rolling.service", &text)
+        };
+        let running = |run: &str| -> Result<usize> {
+            let show =
+                "systemctl show -P ExecStart rolling.service; systemctl is-active rolling.service; true";
+            let mut count = 0;
+            for name in NODES {
+                let said = c.run(name, show)?;
+                count += usize::from(said.contains(run) && said.trim().ends_with("\nactive"));
+            }
+            Ok(count)
+        };
+        fleetctl.run(&["start", &file("/bin/sleep 2001")?])?;
+        fleetctl.wait_units("it to run on all", SOON, |rows| {
+            let active = |row: &&UnitRow| row.unit == "rolling.service" && row.active == "active";
+            rows.iter().filter(active).count() == 3
+        })?;
+        ensure!(running("2001")? == 3);
+        let roll = ["start", "--replace", "--max-unavailable", "1"];
+        let broken = fleetctl.output(&[&roll[..], &[file("/bin/no-such-program")?.as_str()]].concat())?;
+        ensure!(broken.code == Some(1), "{broken:?}");
+        ensure!(running("2001")? == 2, "it went on although it failed");
+        let mended = fleetctl.output(&[&roll[..], &[file("/bin/sleep 2002")?.as_str()]].concat())?;
+        ensure!(mended.code == Some(0), "{mended:?}");
+        ensure!(running("2002")? == 3);
+        fleetctl.run(&["destroy", "rolling.service"])?;
         Ok(())
     })
 }
