@@ -24,7 +24,7 @@ const PLAIN: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
 /// How long a silent machine counts as present where its loss is measured.
 const TTL_S: u32 = 3;
 /// The instances of one template that one command starts.
-const MANY: usize = 1000;
+const MANY: usize = 100;
 
 /// Measures everything in clusters below `dir` and prints it.
 pub fn run(vm: &Path, image: &Image, dir: &Path) -> Result<()> {
@@ -190,12 +190,6 @@ fn of_three(cluster: &mut Cluster, steps: &Steps, table: &mut Table) -> Result<(
         );
         Ok(())
     })?;
-    steps.step("fleetctl start of a thousand units", |_| {
-        let seconds = start_many(cluster)?;
-        let what = format!("{MANY} units by one `fleetctl start` to all active");
-        table.row(&what, "", format!("{seconds:.1} s"));
-        Ok(())
-    })?;
     for (who, leads) in [("that leads the store", true), ("that does not", false)] {
         steps.step(
             &format!("power cut of a machine {who} to its unit active elsewhere"),
@@ -212,6 +206,12 @@ fn of_three(cluster: &mut Cluster, steps: &Steps, table: &mut Table) -> Result<(
             },
         )?;
     }
+    steps.step(&format!("fleetctl start of {MANY} units at once"), |_| {
+        let seconds = start_many(cluster)?;
+        let what = format!("{MANY} units by one `fleetctl start` to all active");
+        table.row(&what, "", format!("{seconds:.1} s"));
+        Ok(())
+    })?;
     Ok(())
 }
 
