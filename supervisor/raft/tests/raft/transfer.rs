@@ -90,10 +90,10 @@ async fn who_ends_hands_over_first() {
             .as_ref()
             .is_some_and(|leader| leader.id != old)
     };
-    // The next one may hear of it a moment after the old one; nobody stands by itself for three times this long.
-    let heard = until("somebody else leads", || cluster.running().any(leads));
-    let heard = tokio::time::timeout(Duration::from_secs(10), heard).await;
-    assert!(heard.is_ok(), "it has ended well, and nobody leads");
+    assert!(
+        cluster.running().any(leads),
+        "it has ended well, and nobody leads"
+    );
     let next = cluster.leader().await;
     put_stubbornly(cluster.node(next), "/k", "w").await;
     cluster.stop_all().await;
