@@ -11,7 +11,7 @@
 //! |---|---|---|---|
 //! | no | yes | busy, or we started it | stop it; the rest when it has stopped |
 //! | no | yes | stopped | disable, reset-failed, remove the file, reload |
-//! | loaded or launched | none | any | write, link, enable (with `[Install]`), reload |
+//! | loaded or launched | none | any | write, link, enable (with `[Install]`), reload; find, where systemd knows no unit of that name and there is no `[Install]` |
 //! | loaded or launched | other content | busy, or we started it | stop it; the rest when it has stopped |
 //! | loaded or launched | other content | stopped | unload as above, then load as above |
 //! | launched | this content | any | start it, unless we did |
@@ -26,7 +26,7 @@
 //!
 //! - A machine that the cluster may hold for lost ends the units that must not run twice (the table in `fence.rs`).
 //!
-//! The list's order is fleet's: unload, load, reload, stop, start. When one action fails, the shell drops the rest of the
+//! The list's order is fleet's: unload, load, reload (or find), stop, start. When one action fails, the shell drops the rest of the
 //! list for that unit, says so, and goes on with the others. Source: contract `fleet.md` section 4, Agent.
 //!
 //! Refuses to do: anything. No D-Bus, no file, no clock.

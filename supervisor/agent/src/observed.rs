@@ -31,6 +31,11 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Has systemd been asked for it, and found no file?
+    pub(crate) fn is_unheard_of(&self) -> bool {
+        self.load == "not-found"
+    }
+
     /// Does it run, or is it on its way up or down?
     pub fn is_busy(&self) -> bool {
         !matches!(self.active.as_str(), "" | "inactive" | "failed")

@@ -33,6 +33,9 @@ pub enum Action {
     Link(UnitName),
     /// EnableUnitFiles, runtime, force.
     Enable(UnitName),
+    /// ListUnitsByNames: systemd looks for the file of a unit it has not heard of by itself (from version 246 on), which
+    /// takes nothing of the time that a reload of all units takes. Reload, where it does not.
+    Find(UnitName),
     /// Reload: systemd reads unit files again.
     DaemonReload,
     /// StartUnit, mode `replace`, not awaited. The unit counts as launched from now on, whatever systemd answers.
@@ -52,6 +55,7 @@ impl Action {
             | Action::Remove(unit)
             | Action::Link(unit)
             | Action::Enable(unit)
+            | Action::Find(unit)
             | Action::Start(unit) => Some(unit),
         }
     }
@@ -62,6 +66,9 @@ impl Action {
 struct Steps {
     unload: Vec<Action>,
     load: Vec<Action>,
+    /// Apart from `load`, because systemd searches its folders again after each link that came between.
+    find: Vec<Action>,
+    reload: bool,
     stop: Vec<Action>,
     start: Vec<Action>,
 }
@@ -119,10 +126,11 @@ fn bring_up(
     standing: &[Party<'_>],
     steps: &mut Steps,
 ) -> bool {
-    let on_disk = observed.get(&unit.name).and_then(|seen| seen.on_disk.as_ref());
+    let seen = observed.get(&unit.name);
+    let on_disk = seen.and_then(|seen| seen.on_disk.as_ref());
     let on_disk = on_disk.filter(|on_disk| on_disk.hash == unit.hash);
     if on_disk.is_none() {
-        load(unit, &mut steps.load);
+        load(unit, seen.is_some_and(Observed::is_unheard_of), steps);
     }
     let launched = on_disk.is_some_and(|on_disk| on_disk.launched);
     let start = unit.launch && !launched && !standing.iter().any(|other| are_apart(unit, *other));
@@ -156,24 +164,35 @@ fn are_apart(unit: &DesiredUnit, other: Party<'_>) -> bool {
     conflict(party, other) || replacement(party, other) != Replacement::None
 }
 
-fn load(unit: &DesiredUnit, steps: &mut Vec<Action>) {
-    steps.push(Action::Write {
+fn load(unit: &DesiredUnit, unheard_of: bool, steps: &mut Steps) {
+    steps.load.push(Action::Write {
         unit: unit.name.clone(),
         text: unit.file.to_string(),
     });
-    steps.push(Action::Link(unit.name.clone()));
+    steps.load.push(Action::Link(unit.name.clone()));
     if unit.file.has_install() {
-        steps.push(Action::Enable(unit.name.clone()));
+        steps.load.push(Action::Enable(unit.name.clone()));
+    }
+    if unheard_of && !unit.file.has_install() {
+        steps.find.push(Action::Find(unit.name.clone()));
+    } else {
+        steps.reload = true;
     }
 }
 
 impl Steps {
     fn into_list(self) -> Vec<Action> {
-        let changes_files = |action: &Action| matches!(action, Action::Remove(_) | Action::Write { .. });
-        let reload = self.unload.iter().chain(&self.load).any(changes_files);
+        let removes = self
+            .unload
+            .iter()
+            .any(|action| matches!(action, Action::Remove(_)));
         let mut list = self.unload;
         list.extend(self.load);
-        list.extend(reload.then_some(Action::DaemonReload));
+        if self.reload || removes {
+            list.push(Action::DaemonReload);
+        } else {
+            list.extend(self.find);
+        }
         list.extend(self.stop);
         list.extend(self.start);
         list

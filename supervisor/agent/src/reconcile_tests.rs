@@ -59,6 +59,7 @@ fn print(actions: &[Action]) -> String {
         Action::Write { unit, .. } => format!("write {unit}"),
         Action::Link(u) => format!("link {u}"),
         Action::Enable(u) => format!("enable {u}"),
+        Action::Find(u) => format!("find {u}"),
         Action::DaemonReload => "reload".to_owned(),
         Action::Start(u) => format!("start {u}"),
     };
@@ -167,6 +168,36 @@ fn many_units_go_in_fleets_order() {
         "stop going.service, disable gone.service, remove gone.service, write load.service, link load.service, \
          write new.service, link new.service, enable new.service, reload, stop stop.service, start new.service, \
          start start.service"
+    );
+}
+
+#[test]
+fn systemd_finds_by_itself_what_it_has_not_heard_of() {
+    let unheard_of = |unit| {
+        let (name, seen) = see(unit, None, "inactive", false);
+        let load = "not-found".to_owned();
+        (name, Observed { load, ..seen })
+    };
+    let (a, b) = (want("a.service", ONE, true), want("b.service", ONE, true));
+    let observed = BTreeMap::from(["a.service", "b.service"].map(unheard_of));
+    let written = "write a.service, link a.service, write b.service, link b.service";
+    assert_eq!(
+        print(&reconcile(&[a.clone(), b.clone()], &observed)),
+        format!("{written}, find a.service, find b.service, start a.service, start b.service")
+    );
+    // One reload finds all.
+    let known = BTreeMap::from([unheard_of("a.service"), see("b.service", None, "inactive", false)]);
+    let removed = see("gone.service", Some(ONE), "inactive", false);
+    for observed in [known, observed.into_iter().chain([removed]).collect()] {
+        let actions = print(&reconcile(&[a.clone(), b.clone()], &observed));
+        let rest = format!("{written}, reload, start a.service, start b.service");
+        assert!(actions.ends_with(&rest), "{actions}");
+    }
+    // Who wants the unit is known already.
+    let wanted = [want("c.service", TWO, false)];
+    assert_eq!(
+        print(&reconcile(&wanted, &[unheard_of("c.service")].into())),
+        "write c.service, link c.service, enable c.service, reload"
     );
 }
 

@@ -441,3 +441,25 @@ fn what_was_written_before_is_read() {
     let first = (0u32, &before.name, &before.file, before.desired);
     assert_eq!(encoded(&set(&before.file, 0)), encoded(&first));
 }
+
+#[test]
+fn a_join_that_comes_after_a_later_one_is_old_news() {
+    let mut store = Memory::default();
+    // It counts on over the end of the numbers.
+    for (before, after) in [(7, 8), (u64::MAX, 3)] {
+        run(&mut store, join(1, after));
+        assert_eq!(run(&mut store, join(1, before)), (Answer::Unchanged, vec![]));
+        let session = fleet::machine(&store, &id(1)).unwrap().unwrap().session;
+        assert_eq!(session, after);
+        let leave = Command::Leave {
+            id: id(1),
+            session: None,
+        };
+        run(&mut store, leave);
+        run(&mut store, join(1, before));
+        assert!(!fleet::machine(&store, &id(1)).unwrap().unwrap().present);
+        // Another supervisor, which has drawn another number.
+        run(&mut store, join(1, after ^ 1 << 63));
+        assert!(fleet::machine(&store, &id(1)).unwrap().unwrap().present);
+    }
+}

@@ -54,6 +54,14 @@ impl Systemd {
         self.units.get(unit).map_or("inactive", |unit| unit.active)
     }
 
+    /// LoadState of a unit.
+    pub fn load(&self, unit: &UnitName) -> &'static str {
+        match self.read.contains(unit) {
+            true => "loaded",
+            false => "not-found",
+        }
+    }
+
     /// Is it up, or on its way up or down?
     pub fn is_busy(&self, unit: &UnitName) -> bool {
         !matches!(self.active(unit), "inactive" | "failed")
@@ -72,6 +80,18 @@ impl Systemd {
     /// DisableUnitFiles.
     pub fn disable(&mut self, unit: &UnitName) {
         self.linked.remove(unit);
+    }
+
+    /// Looks for a unit that it has not heard of.
+    ///
+    /// # Errors
+    /// When it has: it would go on with what it read then.
+    pub fn find(&mut self, unit: &UnitName) -> Result<(), String> {
+        if self.read.contains(unit) {
+            return Err(format!("{unit} is not read again without a reload"));
+        }
+        self.read.extend(self.linked.get(unit).cloned());
+        Ok(())
     }
 
     /// Reload.

@@ -164,14 +164,34 @@ impl<S: Systemd> Performer<'_, S> {
             }
             Action::Link(unit) => systemd.link(&folder.path(unit)).await?,
             Action::Enable(unit) => systemd.enable(unit.as_str()).await?,
+            Action::Find(unit) => {
+                self.find(unit).await?;
+                self.mark_read(unread.remove_entry(unit))?;
+            }
             Action::DaemonReload => {
                 systemd.reload().await?;
-                for (unit, on_disk) in std::mem::take(unread) {
-                    self.folder.mark_read(&unit)?;
-                    self.disk.insert(unit, on_disk);
-                }
+                self.mark_read(std::mem::take(unread))?;
             }
             Action::Start(unit) => self.start(unit).await?,
+        }
+        Ok(())
+    }
+
+    /// systemd looks into its folders only if their times have changed, which the kernel counts in milliseconds: a link that
+    /// was made right after it looked can be missed.
+    async fn find(&self, unit: &UnitName) -> Result<(), SystemdError> {
+        let seen = self.systemd.observe(&[unit.to_string()]).await?;
+        if seen.iter().any(|seen| seen.load == "not-found") {
+            tracing::info!("systemd has missed {unit}: daemon-reload");
+            self.systemd.reload().await?;
+        }
+        Ok(())
+    }
+
+    fn mark_read(&mut self, read: impl IntoIterator<Item = (UnitName, OnDisk)>) -> Result<(), FolderError> {
+        for (unit, on_disk) in read {
+            self.folder.mark_read(&unit)?;
+            self.disk.insert(unit, on_disk);
         }
         Ok(())
     }
@@ -239,6 +259,7 @@ fn describe(action: &Action) -> &'static str {
         Action::Write { .. } => "write",
         Action::Link(_) => "link",
         Action::Enable(_) => "enable",
+        Action::Find(_) => "find",
         Action::DaemonReload => "daemon-reload",
         Action::Start(_) => "start",
     }
@@ -321,5 +342,36 @@ mod tests {
         here.performer().perform(&list, may_go_on, &pulse).await;
         assert_eq!(here.systemd.calls(), ["disable a.service"]);
         assert_eq!(here.failures.next(Instant::now()), None);
+    }
+    #[tokio::test]
+    async fn what_systemd_has_missed_is_found_by_a_reload() {
+        let pulse = Pulses::default().register("test");
+        for misses in [false, true] {
+            let mut here = Here::new();
+            if misses {
+                here.systemd.miss();
+            }
+            let a = unit("a.service");
+            let list = [
+                Action::Write {
+                    unit: a.clone(),
+                    text: "[Service]\nExecStart=/bin/true\n".to_owned(),
+                },
+                Action::Link(a.clone()),
+                Action::Find(a.clone()),
+                Action::Start(a.clone()),
+            ];
+            here.performer().perform(&list, || true, &pulse).await;
+            assert!(here.systemd.runs("a.service"));
+            let reloads = here
+                .systemd
+                .calls()
+                .iter()
+                .filter(|call| *call == "reload ")
+                .count();
+            assert_eq!(reloads, usize::from(misses));
+            assert_eq!(here.folder.read().unwrap(), here.disk);
+            assert!(here.disk[&a].launched);
+        }
     }
 }

@@ -23,6 +23,10 @@ struct Inner {
     unstoppable: Mutex<BTreeSet<String>>,
     /// It does not say what runs.
     mute: AtomicBool,
+    /// It does not find new files by itself.
+    misses: AtomicBool,
+    /// The files it has missed.
+    missed: Mutex<BTreeSet<String>>,
 }
 
 impl MemorySystemd {
@@ -69,6 +73,11 @@ impl MemorySystemd {
     /// Does not say what runs from now on, or does again.
     pub fn be_mute(&self, mute: bool) {
         self.0.mute.store(mute, Ordering::SeqCst);
+    }
+
+    /// Finds new files at a reload only from now on.
+    pub fn miss(&self) {
+        self.0.misses.store(true, Ordering::SeqCst);
     }
 
     /// Starts `unit` as an administrator of the machine would, or ends the start job with `result`.
@@ -127,6 +136,11 @@ impl Systemd for MemorySystemd {
             .to_string_lossy()
             .into_owned();
         self.note("link", &unit);
+        if self.0.misses.load(Ordering::SeqCst) {
+            let mut missed = self.0.missed.lock().unwrap_or_else(PoisonError::into_inner);
+            missed.insert(unit);
+            return Ok(());
+        }
         let runs = self.runs(&unit);
         self.set(&unit, Some(runs));
         Ok(())
@@ -145,6 +159,10 @@ impl Systemd for MemorySystemd {
 
     async fn reload(&self) -> Result<(), SystemdError> {
         self.note("reload", "");
+        let missed = std::mem::take(&mut *self.0.missed.lock().unwrap_or_else(PoisonError::into_inner));
+        for unit in missed {
+            self.set(&unit, Some(false));
+        }
         Ok(())
     }
 

@@ -244,8 +244,20 @@ fn put_machine(tx: &mut (impl Write + ?Sized), old: Option<&MachineRecord>, new:
     answered(vec![Change::Machine(new.machine.id.clone())])
 }
 
+/// Fewer times than that a supervisor lets its machine join.
+const JOINS: u64 = 1 << 32;
+
+/// Was `session` begun before `other`, by the same supervisor? It counts on from a number that it draws.
+fn is_before(session: u64, other: u64) -> bool {
+    (1..JOINS).contains(&other.wrapping_sub(session))
+}
+
 fn join(tx: &mut (impl Write + ?Sized), machine: &Machine, session: u64) -> Applied {
     let old = read::machine(tx, &machine.id)?;
+    if old.as_ref().is_some_and(|old| is_before(session, old.session)) {
+        // The machine has waited for it in vain, and goes by what it asked for since.
+        return answered(Vec::new());
+    }
     let patches = old.as_ref().map(|old| old.patches.clone()).unwrap_or_default();
     let new = MachineRecord {
         machine: Machine {

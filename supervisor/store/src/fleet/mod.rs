@@ -51,7 +51,8 @@ pub enum Command {
     Join {
         /// The machine as it describes itself.
         machine: Machine,
-        /// Another one each time it joins.
+        /// Another one each time it joins, one more than before: of two joins of one supervisor, the one asked for first
+        /// does nothing if it comes last.
         session: u64,
     },
     /// A machine's lease ran out, or it leaves cleanly. Its unit states go with it.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use corten_agent::{Action, Contact, Fenced, Observed, OnDisk, desired, fence, reconcile_fenced};
+use corten_agent::{
+    Action, Contact, DesiredUnit, Fenced, Observed, OnDisk, desired, fence, reconcile_fenced,
+};
 use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet::Requirements;
@@ -23,13 +25,13 @@ impl Node {
         rng: &mut Rng,
         effects: &mut Vec<Effect>,
     ) -> Result<(), String> {
-        let observed = self.observed();
         let record = fleet::machine(&self.replica, &self.machine.id).expect("memory does not fail");
         let record = record.filter(|record| record.present);
         let machine = record.map_or_else(|| self.machine.clone(), |record| record.machine);
         let units = commit::units(&self.replica).into_iter();
         let units: Vec<_> = units.map(|record| candidate(record, &self.machine.id)).collect();
         let wanted = desired(&machine, &units);
+        let observed = self.observed(&wanted);
         let Fenced { mut ends, rest } = match is_current {
             true => reconcile_fenced(&wanted, &observed, contact),
             false => Fenced {
@@ -85,24 +87,27 @@ impl Node {
             Action::Link(unit) => self.systemd.link(&unit),
             Action::Disable(unit) => self.systemd.disable(&unit),
             Action::ResetFailed(unit) => self.systemd.reset_failed(&unit),
+            Action::Find(unit) => self.systemd.find(&unit)?,
             Action::DaemonReload => self.systemd.reload(),
             Action::Enable(_) => {}
         }
         Ok(job)
     }
 
-    pub(super) fn observed(&self) -> BTreeMap<UnitName, Observed> {
-        let one = |(name, on_disk): (&UnitName, &OnDisk)| {
+    /// What is on the disk, and what is wanted.
+    pub(super) fn observed(&self, wanted: &[DesiredUnit]) -> BTreeMap<UnitName, Observed> {
+        let one = |name: &UnitName| {
             let active = self.systemd.active(name).to_owned();
             let seen = Observed {
-                on_disk: Some(on_disk.clone()),
-                load: "loaded".to_owned(),
+                on_disk: self.disk.get(name).cloned(),
+                load: self.systemd.load(name).to_owned(),
                 sub: active.clone(),
                 active,
             };
             (name.clone(), seen)
         };
-        self.disk.iter().map(one).collect()
+        let wanted = wanted.iter().map(|unit| &unit.name);
+        self.disk.keys().chain(wanted).map(one).collect()
     }
 }
 
@@ -116,6 +121,7 @@ fn print(action: &Action) -> String {
         Action::Write { unit, .. } => format!("write {unit}"),
         Action::Link(unit) => format!("link {unit}"),
         Action::Enable(unit) => format!("enable {unit}"),
+        Action::Find(unit) => format!("find {unit}"),
         Action::DaemonReload => "reload".to_owned(),
         Action::Start(unit) => format!("start {unit}"),
     }

@@ -39,7 +39,7 @@ impl Node {
         let id = self.machine.id.clone();
         self.reported
             .agree_with(fleet::states_on(&self.replica, &id).expect("memory does not fail"));
-        let (out, next) = report(&id, &self.observed(), &self.reported, now_ms);
+        let (out, next) = report(&id, &self.observed(&[]), &self.reported, now_ms);
         self.reported = next;
         effects.extend(out.again_at_ms.map(Effect::Wake));
         if !out.is_empty() {

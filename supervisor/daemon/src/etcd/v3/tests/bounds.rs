@@ -1,5 +1,7 @@
 //! What one client may cost the others, and what a member that lags may say.
 
+use std::sync::mpsc;
+
 use corten_etcd_api::etcdserverpb::auth_server::Auth;
 use corten_etcd_api::etcdserverpb::kv_client::KvClient;
 use corten_etcd_api::etcdserverpb::lease_client::LeaseClient;
@@ -10,6 +12,8 @@ use corten_etcd_api::etcdserverpb::{
     HashRequest, LeaseGrantRequest, LeaseRevokeRequest, SnapshotRequest,
 };
 use futures_util::FutureExt;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tonic::Request;
 use tonic::transport::Channel;
@@ -84,16 +88,39 @@ async fn many_wrong_passwords_take_few_threads() {
     machines[0].stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn keys_are_hashed_beside_the_threads_that_answer() {
-    let mut machines = testing::cluster(1, TTL).await;
-    fill(&connect(machines[0].clients).await, 20).await;
-    let v3 = services(&machines[0]);
-    let hash_kv = || v3.hash_kv(Request::new(HashKvRequest { revision: 0 }));
-    assert!(v3.hash(Request::new(HashRequest {})).now_or_never().is_none());
-    assert!(hash_kv().now_or_never().is_none());
-    within("a hash", hash_kv()).await.unwrap();
-    machines[0].stop().await;
+/// Takes the only thread for what takes long, once all that was asked of it before is done; it is free when the answer is
+/// dropped.
+async fn take_the_slow_thread() -> mpsc::Sender<()> {
+    let (free, taken) = mpsc::channel::<()>();
+    let (says, begun) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        says.send(()).unwrap();
+        taken.recv().unwrap_err();
+    });
+    within("the slow thread", begun).await.unwrap();
+    free
+}
+
+#[test]
+fn keys_are_hashed_beside_the_threads_that_answer() {
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build();
+    runtime.unwrap().block_on(async {
+        let mut machines = testing::cluster(1, TTL).await;
+        fill(&connect(machines[0].clients).await, 20).await;
+        let v3 = services(&machines[0]);
+        let hash_kv = || v3.hash_kv(Request::new(HashKvRequest { revision: 0 }));
+        let taken = take_the_slow_thread().await;
+        assert!(v3.hash(Request::new(HashRequest {})).now_or_never().is_none());
+        drop(taken);
+        let taken = take_the_slow_thread().await;
+        assert!(hash_kv().now_or_never().is_none());
+        drop(taken);
+        within("a hash", hash_kv()).await.unwrap();
+        machines[0].stop().await;
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
