@@ -24,7 +24,7 @@ const PLAIN: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
 /// How long a silent machine counts as present where its loss is measured.
 const TTL_S: u32 = 3;
 /// The instances of one template that one command starts.
-const MANY: usize = 100;
+const MANY: usize = 1000;
 
 /// Measures everything in clusters below `dir` and prints it.
 pub fn run(vm: &Path, image: &Image, dir: &Path) -> Result<()> {

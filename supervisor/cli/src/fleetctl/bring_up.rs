@@ -1,5 +1,7 @@
 //! `submit`, `load`, `start`: units into the cluster, onto machines, into systemd's hands.
 
+use std::collections::BTreeMap;
+
 use clap::ArgMatches;
 use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
@@ -87,6 +89,9 @@ struct How {
     at_once: Option<usize>,
 }
 
+/// Templates that the cluster has, each asked for once: a hundred instances of one come with one command.
+type Templates = BTreeMap<String, Option<UnitFile>>;
+
 /// Brings units where the command wants them, all at once.
 async fn bring_up(
     api: &mut Api,
@@ -99,8 +104,9 @@ async fn bring_up(
         at_once: (verb == Verb::Start).then(|| at_once(matches)).flatten(),
     };
     let mut units: Vec<Ready> = Vec::new();
+    let mut templates = Templates::new();
     for argument in arguments {
-        let ready = ensure(api, verb, argument, how).await;
+        let ready = ensure(api, verb, argument, how, &mut templates).await;
         let ready = ready.map_err(|why| Failure::new(format!("Error creating units: {why}")))?;
         if units.iter().all(|unit| unit.name != ready.name) {
             units.push(ready);
@@ -123,9 +129,15 @@ async fn bring_up(
 }
 
 /// Sees to it that the unit an argument stands for is in the cluster.
-async fn ensure(api: &mut Api, verb: Verb, argument: &str, how: How) -> Result<Ready, String> {
+async fn ensure(
+    api: &mut Api,
+    verb: Verb,
+    argument: &str,
+    how: How,
+    templates: &mut Templates,
+) -> Result<Ready, String> {
     let name = UnitName::complete(argument);
-    let found = find(api, argument, &name, how.replace).await?;
+    let found = find(api, argument, &name, how.replace, templates).await?;
     let known = found.unit.clone();
     match resolve::plan(verb, &name, how.replace, found) {
         Plan::Missing(why) => Err(why + &local::misnamed(argument, &name)),
@@ -190,7 +202,13 @@ fn ready(unit: &Unit, replaced: bool) -> Ready {
 }
 
 /// Looks in the cluster and on the disk, no further than needed.
-async fn find(api: &mut Api, argument: &str, name: &str, replace: bool) -> Result<Found, String> {
+async fn find(
+    api: &mut Api,
+    argument: &str,
+    name: &str,
+    replace: bool,
+    templates: &mut Templates,
+) -> Result<Found, String> {
     let retrieving = |what: &str, fault| format!("error retrieving {what} from Registry: {fault}");
     let unit = api
         .unit(name)
@@ -213,10 +231,13 @@ async fn find(api: &mut Api, argument: &str, name: &str, replace: bool) -> Resul
     let path = local::path_of(argument, template_name);
     found.local_template = local::read(&path, found.unit.is_none() || replace)?;
     if found.unit.is_none() || (replace && found.local_template.is_none()) {
-        let template = api.unit(template_name).await;
-        let template =
-            template.map_err(|fault| retrieving(&format!("template Unit({template_name})"), fault))?;
-        found.template = template.map(|unit| unit.file());
+        if !templates.contains_key(template_name) {
+            let template = api.unit(template_name).await;
+            let template =
+                template.map_err(|fault| retrieving(&format!("template Unit({template_name})"), fault))?;
+            templates.insert(template_name.to_owned(), template.map(|unit| unit.file()));
+        }
+        found.template = templates.get(template_name).cloned().flatten();
     }
     Ok(found)
 }

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::wait::{self, Goal, Verdict};
 use super::wire::{State, Unit};
 
-/// Between two looks.
+/// Between two looks; longer where looking at many units takes longer, which the cluster has to do beside starting them.
 const TICK: Duration = Duration::from_millis(150);
 /// One attempt of fleet's `--block-attempts`.
 const ATTEMPT: Duration = Duration::from_secs(2);
@@ -94,6 +94,7 @@ pub(super) async fn follow(api: &mut Api, mut waits: Vec<Wait>, patience: Patien
     let start = Instant::now();
     let mut well_at = start;
     while !waits.is_empty() {
+        let looked_at = Instant::now();
         match look(api, &waits).await {
             Ok(seen) => {
                 well_at = Instant::now();
@@ -121,7 +122,7 @@ pub(super) async fn follow(api: &mut Api, mut waits: Vec<Wait>, patience: Patien
                 String::new()
             };
             progress.show(&format!("{}: {}{more}", wait.name, wait.last), start.elapsed());
-            tokio::time::sleep(TICK).await;
+            tokio::time::sleep(TICK.max(looked_at.elapsed())).await;
         }
     }
     good

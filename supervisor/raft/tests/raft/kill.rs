@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crate::common::{PATIENCE, set, value};
+use crate::common::{PATIENCE, addresses, set, value};
 use corten_raft::{Config, Node, ProposeError};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -164,14 +164,6 @@ impl Drop for Writer {
             let _ = child.kill(); // it may have ended
         }
     }
-}
-
-/// Addresses for so many members.
-fn addresses(count: usize) -> Vec<SocketAddr> {
-    let held: Vec<_> = (0..count)
-        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
-    held.iter().map(|held| held.local_addr().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

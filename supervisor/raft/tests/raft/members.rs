@@ -1,5 +1,6 @@
 //! Members come, go, move and are promoted while clients write.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -247,9 +248,13 @@ async fn under_load_members_come_and_go_and_no_acknowledged_write_is_lost() {
     .await;
     let fourth = add(&mut cluster, 3, false).await;
     until("the fourth votes", || is_voter(&cluster, 0, fourth)).await;
+    // The same place by another name.
+    let SocketAddr::V4(place) = cluster.addresses[2] else {
+        panic!("members are on IPv4")
+    };
     let moved = MemberChange::Update {
         id: third,
-        peer_urls: vec![format!("http://localhost:{}", cluster.addresses[2].port())],
+        peer_urls: vec![format!("http://[{}]:{}", place.ip().to_ipv6_mapped(), place.port())],
     };
     cluster.node(1).change_members(moved).await.unwrap();
     let remove = MemberChange::Remove { id: second };

@@ -4,8 +4,9 @@
 mod links;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use corten_raft::lessor::{self, Lessor};
@@ -40,17 +41,10 @@ pub struct Cluster {
 impl Cluster {
     /// Addresses for `size` members, none of them started.
     pub async fn new(size: usize, adjust: fn(&mut Config)) -> Cluster {
-        let mut addresses = Vec::new();
-        let mut held = Vec::new();
-        for _ in 0..size {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            addresses.push(listener.local_addr().unwrap());
-            held.push(listener);
-        }
         let none = |_| None;
         Cluster {
             dir: tempfile::tempdir().unwrap(),
-            addresses,
+            addresses: addresses(size),
             nodes: (0..size).map(none).collect(),
             lessors: (0..size).map(|_| None).collect(),
             tasks: (0..size).map(|_| JoinSet::new()).collect(),
@@ -217,6 +211,18 @@ impl Cluster {
         let leader = self.leader().await;
         self.running().map(|(at, _)| at).find(|at| *at != leader).unwrap()
     }
+}
+
+/// Free addresses for so many members. They are on a loopback address that nobody else uses: on 127.0.0.1 the kernel may give
+/// the port of a member that is not up to a connection.
+pub fn addresses(count: usize) -> Vec<SocketAddr> {
+    static CLUSTERS: AtomicU8 = AtomicU8::new(1);
+    let [.., a, b] = std::process::id().to_be_bytes();
+    let own = Ipv4Addr::new(127, a, b, CLUSTERS.fetch_add(1, Ordering::Relaxed));
+    let held: Vec<_> = (0..count)
+        .map(|_| std::net::TcpListener::bind((own, 0)).unwrap())
+        .collect();
+    held.iter().map(|held| held.local_addr().unwrap()).collect()
 }
 
 /// The wall clock, in ms since the Unix epoch.
