@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     {
         return corten_cli::fleetctl::main(args);
     }
-    let tests: [Test; 6] = [
+    let tests: [Test; 7] = [
         ("containers become services", containers_become_services),
         (
             "containers that cannot be run are refused",
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
             "a roll goes on where it was left",
             a_roll_goes_on_where_it_was_left,
         ),
+        ("a restart of nothing fails", a_restart_of_nothing_fails),
         ("a roll that ends early says so", a_roll_that_ends_early_says_so),
         ("a global unit is rolled", a_global_unit_is_rolled),
         ("the status of units as JSON", the_status_of_units_as_json),
@@ -244,6 +245,20 @@ fn a_roll_goes_on_where_it_was_left(rig: &Rig) {
         "start --replace web@1.service",
         "Found same Unit(web@1.service) in Registry, nothing to do\n",
     );
+}
+
+fn a_restart_of_nothing_fails(rig: &Rig) {
+    instances(rig, "/bin/true");
+    let (_, err) = rig.run("restart nothing.service", 1);
+    assert_eq!(err, "Units not found in registry: nothing.service\n");
+    // What is there is restarted.
+    rig.api.changes();
+    let (_, err) = rig.run("restart --no-block nothing.service web@1.service", 1);
+    assert!(
+        err.starts_with("Unit nothing.service not found in registry\n"),
+        "{err}"
+    );
+    assert!(!rig.api.changes().is_empty());
 }
 
 fn a_roll_that_ends_early_says_so(rig: &Rig) {

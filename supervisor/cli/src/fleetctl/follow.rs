@@ -10,8 +10,8 @@ use super::progress::Progress;
 use super::wait::{self, Goal, Verdict};
 use super::wire::{State, Unit};
 
-/// Between two looks; longer where looking at many units takes longer, which the cluster has to do beside starting them.
-const TICK: Duration = Duration::from_millis(150);
+/// Between two looks, first and later.
+const TICKS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(150)];
 /// One attempt of fleet's `--block-attempts`.
 const ATTEMPT: Duration = Duration::from_secs(2);
 /// A unit that is on no machine for this long is worth a line.
@@ -122,10 +122,17 @@ pub(super) async fn follow(api: &mut Api, mut waits: Vec<Wait>, patience: Patien
                 String::new()
             };
             progress.show(&format!("{}: {}{more}", wait.name, wait.last), start.elapsed());
-            tokio::time::sleep(TICK.max(looked_at.elapsed())).await;
+            tokio::time::sleep(pause(start.elapsed(), looked_at.elapsed())).await;
         }
     }
     good
+}
+
+/// How long to wait after `waited` for the next look, where one takes `look`. Most that is waited for is a matter of moments;
+/// looking at many units is work that the cluster has beside what is waited for.
+fn pause(waited: Duration, look: Duration) -> Duration {
+    let [first, later] = TICKS;
+    (waited / 4).clamp(first, later).max(look)
 }
 
 fn timed_out(wait: &Wait) -> String {

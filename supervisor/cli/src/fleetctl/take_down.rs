@@ -1,6 +1,6 @@
 //! `stop`, `restart`, `unload`, `destroy`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ArgMatches;
 use corten_spec::unit_name::UnitName;
@@ -81,15 +81,17 @@ pub(super) async fn restart(
     machines: &Machines<'_>,
     matches: &ArgMatches,
 ) -> Result<u8, Failure> {
-    let Some(units) = named(api, matches).await? else {
-        return Ok(0);
-    };
+    let asked: BTreeSet<String> = arguments_of(matches)
+        .into_iter()
+        .map(UnitName::complete)
+        .collect();
+    let units = named(api, matches).await?.unwrap_or_default();
+    let mut code = u8::from(units.len() < asked.len());
     let patience = Patience::of(matches);
     let (global, units): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(Unit::is_global);
     let (idle, units): (Vec<Unit>, Vec<Unit>) = units
         .into_iter()
         .partition(|unit| unit.current_state == "inactive");
-    let mut code = 0;
     for unit in idle {
         tell(format!("Unable to restart unit {} in state inactive", unit.name));
         code = 1;

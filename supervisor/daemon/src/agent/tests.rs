@@ -221,3 +221,43 @@ async fn a_global_unit_is_replaced_on_one_machine_at_a_time_and_no_further_than_
         machine.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_during_a_reload_is_done_together() {
+    let mut machines = testing::cluster(1, Duration::from_secs(30)).await;
+    let (to, systemd) = (machines[0].fleet, machines[0].systemd.clone());
+    let names: Vec<String> = (0..20).map(|n| format!("u{n}.service")).collect();
+    for name in &names {
+        ask(to, "PUT", &format!("/fleet/v1/units/{name}"), JSON, &unit("none")).await;
+    }
+    let run = async |running: bool| {
+        until("all run, or none does", async || {
+            names
+                .iter()
+                .all(|name| systemd.runs(name) == running)
+                .then_some(())
+        })
+        .await;
+    };
+    run(true).await;
+    let reloads = || systemd.calls().iter().filter(|call| *call == "reload ").count();
+    assert_eq!(reloads(), 0, "systemd finds new units by itself");
+
+    systemd.be_busy(true);
+    for name in &names {
+        ask(to, "DELETE", &format!("/fleet/v1/units/{name}"), "", "").await;
+        until("the first is being removed", async || {
+            (reloads() == 1).then_some(())
+        })
+        .await;
+    }
+    systemd.be_busy(false);
+    run(false).await;
+    let folder = machines[0].units();
+    until("all files are gone", async || {
+        names.iter().all(|name| !folder.join(name).exists()).then_some(())
+    })
+    .await;
+    assert!(reloads() <= 3, "{} reloads for what came in two parts", reloads());
+    machines[0].stop().await;
+}

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use corten_raft::AppliedBatch;
 use corten_spec::unit_name::UnitName;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::Agent;
 use crate::pulse::{BEAT, Pulse};
@@ -57,7 +58,7 @@ impl<S: Systemd> Agent<S> {
                 };
             }
             tokio::select! {
-                batch = events.recv() => if let Some(look) = self.taken(batch) { return look },
+                batch = events.recv() => if let Some(look) = self.taken_all(batch, events) { return look },
                 units = self.systemd.changed() => if self.concerns(&units) {
                     return Look { store: false, units };
                 },
@@ -65,6 +66,26 @@ impl<S: Systemd> Agent<S> {
                 _ = self.registered.changed() => return Look::everything(),
                 () = tokio::time::sleep(left.min(BEAT)) => {}
             }
+        }
+    }
+
+    /// Takes this batch and all that have come behind it: what a turn does, a reload of systemd above all, it does once for all.
+    fn taken_all(
+        &mut self,
+        first: Result<Arc<AppliedBatch>, RecvError>,
+        events: &mut Receiver<Arc<AppliedBatch>>,
+    ) -> Option<Look> {
+        let mut look = self.taken(first);
+        loop {
+            let next = match events.try_recv() {
+                Ok(batch) => Ok(batch),
+                Err(TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return look,
+            };
+            look = match (look, self.taken(next)) {
+                (Some(Look { store: true, .. }), _) => Some(Look::everything()),
+                (look, next) => next.or(look),
+            };
         }
     }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+
 use super::{Changed, Changes, Observed, Systemd, SystemdError};
 
 /// Keeps which files are linked and which units run.
@@ -25,6 +27,8 @@ struct Inner {
     mute: AtomicBool,
     /// It does not find new files by itself.
     misses: AtomicBool,
+    /// A reload waits until this is not so.
+    busy: watch::Sender<bool>,
     /// The files it has missed.
     missed: Mutex<BTreeSet<String>>,
 }
@@ -73,6 +77,11 @@ impl MemorySystemd {
     /// Does not say what runs from now on, or does again.
     pub fn be_mute(&self, mute: bool) {
         self.0.mute.store(mute, Ordering::SeqCst);
+    }
+
+    /// Has reloads wait from now on, or no longer.
+    pub fn be_busy(&self, busy: bool) {
+        self.0.busy.send_replace(busy);
     }
 
     /// Finds new files at a reload only from now on.
@@ -159,6 +168,9 @@ impl Systemd for MemorySystemd {
 
     async fn reload(&self) -> Result<(), SystemdError> {
         self.note("reload", "");
+        let mut busy = self.0.busy.subscribe();
+        // The sender lives as long as this.
+        let _ = busy.wait_for(|busy| !busy).await;
         let missed = std::mem::take(&mut *self.0.missed.lock().unwrap_or_else(PoisonError::into_inner));
         for unit in missed {
             self.set(&unit, Some(false));
