@@ -14,6 +14,8 @@ pub struct Candidate {
     pub name: UnitName,
     /// Its content.
     pub file: UnitFile,
+    /// The content's hash, made once.
+    pub hash: String,
     /// Read from the content once, by [`Requirements::of`].
     pub requirements: Requirements,
     /// What the operator wants.
@@ -69,7 +71,7 @@ fn resolve(unit: &Candidate) -> DesiredUnit {
     DesiredUnit {
         name: unit.name.clone(),
         file: unit.file.clone(),
-        hash: unit.file.hash(),
+        hash: unit.hash.clone(),
         requirements: unit.requirements.clone(),
         launch: unit.desired == JobState::Launched,
     }
@@ -86,6 +88,7 @@ mod tests {
         let requirements = Requirements::of(&name, &file);
         Candidate {
             name,
+            hash: file.hash(),
             file,
             requirements,
             desired,

@@ -4,7 +4,7 @@
 //! blank lines of the original are gone. The hash is SHA-1 over that text (contract `fleet.md` section 2, Hash).
 //! Parsing is in [`crate::unit_parse`].
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
@@ -42,7 +42,12 @@ impl UnitFile {
     /// SHA-1 of the printed file, 40 lower-case hexadecimal digits.
     pub fn hash(&self) -> String {
         let digest = Sha1::digest(self.to_string().as_bytes());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut hex = String::with_capacity(2 * digest.len());
+        for byte in digest {
+            // A string takes everything.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        hex
     }
 
     /// Every value of `name` in `section`, in order.

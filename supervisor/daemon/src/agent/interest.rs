@@ -86,8 +86,9 @@ fn candidate(record: UnitRecord, id: &MachineId) -> Option<Candidate> {
     let assigned = record.assigned.map(|assigned| assigned.machine);
     let requirements = Requirements::of(&record.name, &file);
     let concerns = requirements.global || assigned.as_ref() == Some(id);
-    concerns.then_some(Candidate {
+    concerns.then(|| Candidate {
         name: record.name,
+        hash: file.hash(),
         file,
         requirements,
         desired: record.desired,

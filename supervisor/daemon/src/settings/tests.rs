@@ -246,6 +246,25 @@ fn the_store_alone_has_etcds_own_defaults() {
 }
 
 #[test]
+fn a_quota_below_zero_is_none() {
+    let limits = |bytes: &str| {
+        read(&[("ETCD_QUOTA_BACKEND_BYTES", bytes)])
+            .unwrap()
+            .settings
+            .etcd
+            .limits
+    };
+    for (given, holds, is_told) in [
+        ("0", 2 << 30, 2 << 30),
+        ("4096", 4096, 4096),
+        ("-5", u64::MAX, -5),
+    ] {
+        let limits = limits(given);
+        assert_eq!((limits.quota(), limits.told_quota()), (holds, is_told), "{given}");
+    }
+}
+
+#[test]
 fn a_proxy_is_no_member() {
     let read = |mode: &str, more: &[(&str, &str)]| {
         let mut given = vec![

@@ -236,6 +236,7 @@ pub fn candidate(record: fleet::UnitRecord, id: &MachineId) -> Candidate {
     Candidate {
         requirements: Requirements::of(&record.name, &file),
         name: record.name,
+        hash: file.hash(),
         file,
         desired: record.desired,
         assigned: record.assigned.map(|assignment| assignment.machine),
