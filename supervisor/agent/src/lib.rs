@@ -11,7 +11,7 @@
 //! |---|---|---|---|
 //! | no | yes | busy, or we started it | stop it; the rest when it has stopped |
 //! | no | yes | stopped | disable, reset-failed, remove the file, reload |
-//! | loaded or launched | none | any | write, link, enable (with `[Install]`), reload; find, where systemd knows no unit of that name and there is no `[Install]` |
+//! | loaded or launched | none | any | write, link, enable (with `[Install]`), reload; or find, where no unit of the list needs a reload: systemd knows no unit of that name, and there is no `[Install]` |
 //! | loaded or launched | other content | busy, or we started it | stop it; the rest when it has stopped |
 //! | loaded or launched | other content | stopped | unload as above, then load as above |
 //! | launched | this content | any | start it, unless we did |

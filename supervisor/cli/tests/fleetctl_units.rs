@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     {
         return corten_cli::fleetctl::main(args);
     }
-    let tests: [Test; 7] = [
+    let tests: [Test; 8] = [
         ("containers become services", containers_become_services),
         (
             "containers that cannot be run are refused",
@@ -35,6 +35,10 @@ fn main() -> ExitCode {
             a_roll_goes_on_where_it_was_left,
         ),
         ("a restart of nothing fails", a_restart_of_nothing_fails),
+        (
+            "a template of the same command counts",
+            a_template_of_the_same_command_counts,
+        ),
         ("a roll that ends early says so", a_roll_that_ends_early_says_so),
         ("a global unit is rolled", a_global_unit_is_rolled),
         ("the status of units as JSON", the_status_of_units_as_json),
@@ -259,6 +263,24 @@ fn a_restart_of_nothing_fails(rig: &Rig) {
         "{err}"
     );
     assert!(!rig.api.changes().is_empty());
+}
+
+fn a_template_of_the_same_command_counts(rig: &Rig) {
+    for (folder, program) in [("one", "/bin/one"), ("two", "/bin/two")] {
+        fs::create_dir(rig.folder.path().join(folder)).expect("a folder");
+        let text = format!("[Service]\nExecStart={program}\n");
+        rig.file(&format!("{folder}/web@.service"), &text);
+    }
+    let has = |unit: &str, program: &str| {
+        let (out, _) = rig.run(&format!("cat {unit}"), 0);
+        assert!(out.contains(program), "{unit}: {out}");
+    };
+    // The first finds its template beside it; the third has no file, and takes the one that the second brings.
+    rig.run("submit one/web@1.service one/web@.service web@2.service", 0);
+    has("web@2.service", "/bin/one");
+    rig.run("submit web@3.service --replace two/web@.service web@4.service", 0);
+    has("web@3.service", "/bin/one");
+    has("web@4.service", "/bin/two");
 }
 
 fn a_roll_that_ends_early_says_so(rig: &Rig) {

@@ -154,6 +154,7 @@ async fn ensure(
         Plan::Create { file, warning } => {
             warning.iter().for_each(tell);
             let unit = put(api, &name, &file, "inactive", None).await?;
+            templates.remove(&name);
             say(format!("Unit {name} inactive"));
             Ok(ready(&unit, false))
         }
@@ -161,6 +162,7 @@ async fn ensure(
             let global = x_fleet::is_global(&file) || known.is_some_and(|known| known.is_global());
             let limit = how.at_once.filter(|_| global);
             let mut unit = put(api, &name, &file, verb.desired(), limit).await?;
+            templates.remove(&name);
             if limit.is_some() {
                 unit.rollout = rollout_of(api, &name).await?;
             }

@@ -10,8 +10,12 @@ use super::progress::Progress;
 use super::wait::{self, Goal, Verdict};
 use super::wire::{State, Unit};
 
-/// Between two looks, first and later.
-const TICKS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(150)];
+/// Between two looks, at first and later; and at most, where looking takes long.
+const TICKS: [Duration; 3] = [
+    Duration::from_millis(20),
+    Duration::from_millis(150),
+    Duration::from_secs(2),
+];
 /// One attempt of fleet's `--block-attempts`.
 const ATTEMPT: Duration = Duration::from_secs(2);
 /// A unit that is on no machine for this long is worth a line.
@@ -94,10 +98,12 @@ pub(super) async fn follow(api: &mut Api, mut waits: Vec<Wait>, patience: Patien
     let start = Instant::now();
     let mut well_at = start;
     while !waits.is_empty() {
-        let looked_at = Instant::now();
+        let begun = Instant::now();
+        let mut took = Duration::ZERO;
         match look(api, &waits).await {
             Ok(seen) => {
                 well_at = Instant::now();
+                took = begun.elapsed();
                 good &= step(api, &mut waits, &seen, &mut progress).await;
             }
             Err(fault) if fault.is_passing() && well_at.elapsed() < FAULT_PATIENCE => {
@@ -122,17 +128,21 @@ pub(super) async fn follow(api: &mut Api, mut waits: Vec<Wait>, patience: Patien
                 String::new()
             };
             progress.show(&format!("{}: {}{more}", wait.name, wait.last), start.elapsed());
-            tokio::time::sleep(pause(start.elapsed(), looked_at.elapsed())).await;
+            let left = match patience {
+                Patience::For(limit) => limit.saturating_sub(start.elapsed()),
+                Patience::None | Patience::Endless => Duration::MAX,
+            };
+            tokio::time::sleep(pause(start.elapsed(), took).min(left)).await;
         }
     }
     good
 }
 
-/// How long to wait after `waited` for the next look, where one takes `look`. Most that is waited for is a matter of moments;
-/// looking at many units is work that the cluster has beside what is waited for.
+/// How long to wait after `waited` for the next look, where the last one took `look`. Most that is waited for is a matter of
+/// moments; looking at many units is work that the cluster has beside what is waited for.
 fn pause(waited: Duration, look: Duration) -> Duration {
-    let [first, later] = TICKS;
-    (waited / 4).clamp(first, later).max(look)
+    let [first, later, longest] = TICKS;
+    (waited / 4).clamp(first, later).max(look.min(longest))
 }
 
 fn timed_out(wait: &Wait) -> String {
@@ -279,4 +289,24 @@ async fn announce(api: &mut Api, wait: &Wait, unit: Option<&Unit>, progress: &mu
         _ => format!("Unit {name} inactive"),
     };
     progress.say(&text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_come_less_often_and_take_no_more_than_half_of_the_time() {
+        // waited, the last look, the pause; in ms
+        for (waited, look, pauses) in [
+            (0, 0, 20),
+            (200, 5, 50),
+            (10_000, 5, 150),
+            (10_000, 400, 400),
+            (10_000, 30_000, 2000),
+        ] {
+            let ms = Duration::from_millis;
+            assert_eq!(pause(ms(waited), ms(look)), ms(pauses));
+        }
+    }
 }

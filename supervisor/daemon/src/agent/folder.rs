@@ -4,6 +4,7 @@
 //! /run/fleet/units/web.service            the unit file systemd is given
 //! /run/fleet/units/.launched/web.service  we asked systemd to start it, and not to stop it since; holds why it came to nothing
 //! /run/fleet/units/.unread/web.service    empty: systemd has not read the file yet
+//! /run/fleet/units/.reload                empty: a file was removed, and systemd may still know the unit
 //! ```
 //!
 //! The danger is a supervisor killed between writing a file and systemd's reading it: were the file taken for a loaded unit,
@@ -20,6 +21,8 @@ use corten_agent::OnDisk;
 use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet::Requirements;
+
+const RELOAD: &str = ".reload";
 
 /// A file or folder that could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +131,33 @@ impl Folder {
     pub fn mark_read(&self, unit: &UnitName) -> Result<(), FolderError> {
         let mark = self.unread.join(unit.as_str());
         at(&mark, "mark the unit as read", gone(std::fs::remove_file(&mark)))
+    }
+
+    /// Remembers that systemd is to read its files again: before one is removed.
+    ///
+    /// # Errors
+    /// When the mark cannot be made.
+    pub fn owe_reload(&self) -> Result<(), FolderError> {
+        let mark = self.units.join(RELOAD);
+        at(&mark, "mark that systemd is to reload", std::fs::write(&mark, ""))
+    }
+
+    /// Whether it has yet to.
+    pub fn owes_reload(&self) -> bool {
+        self.units.join(RELOAD).exists()
+    }
+
+    /// It has.
+    ///
+    /// # Errors
+    /// When the mark cannot be removed.
+    pub fn reloaded(&self) -> Result<(), FolderError> {
+        let mark = self.units.join(RELOAD);
+        at(
+            &mark,
+            "mark that systemd has reloaded",
+            gone(std::fs::remove_file(&mark)),
+        )
     }
 
     /// Removes a unit's file, and that it was launched.

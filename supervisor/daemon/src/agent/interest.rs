@@ -80,12 +80,12 @@ impl Interest {
 }
 
 /// The unit, if it concerns the machine `id`, as it is to be there: in the middle of a roll another machine may have another
-/// file.
+/// file. A template concerns nobody, a global one neither: systemd knows nothing of it, and does not even take the question.
 fn candidate(record: UnitRecord, id: &MachineId) -> Option<Candidate> {
     let file = record.file_on(id).clone();
     let assigned = record.assigned.map(|assigned| assigned.machine);
     let requirements = Requirements::of(&record.name, &file);
-    let concerns = requirements.global || assigned.as_ref() == Some(id);
+    let concerns = !record.name.is_template() && (requirements.global || assigned.as_ref() == Some(id));
     concerns.then(|| Candidate {
         name: record.name,
         hash: file.hash(),

@@ -207,9 +207,10 @@ impl<S: Systemd> Agent<S> {
             folder: &self.folder,
             disk: &mut self.disk,
             failures: &mut self.failures,
+            pulse,
         };
         let lease = &self.lease;
-        performer.perform(actions, || lease.is_as_looked(), pulse).await;
+        performer.perform(actions, || lease.is_as_looked()).await;
         self.look_after(actions, pulse).await;
     }
 
@@ -220,8 +221,9 @@ impl<S: Systemd> Agent<S> {
             folder: &self.folder,
             disk: &mut self.disk,
             failures: &mut self.failures,
+            pulse,
         };
-        performer.end(ends, pulse).await;
+        performer.end(ends).await;
         self.look_after(ends, pulse).await;
     }
 

@@ -26,6 +26,12 @@ enum ActionError {
     Systemd(#[from] SystemdError),
 }
 
+impl ActionError {
+    fn is_of_a_systemd_away(&self) -> bool {
+        matches!(self, ActionError::Systemd(SystemdError::Unreachable(_)))
+    }
+}
+
 /// Units that failed, and when to try them again.
 #[derive(Debug, Default)]
 pub struct Failures {
@@ -78,13 +84,15 @@ pub struct Performer<'a, S> {
     pub disk: &'a mut BTreeMap<UnitName, OnDisk>,
     /// What failed before, and now.
     pub failures: &'a mut Failures,
+    /// Beats between what takes long.
+    pub pulse: &'a Pulse,
 }
 
 impl<S: Systemd> Performer<'_, S> {
     /// Does each, whatever became of the others: a stop that failed is no reason not to kill.
-    pub async fn end(&mut self, ends: &[Action], pulse: &Pulse) {
+    pub async fn end(&mut self, ends: &[Action]) {
         for action in ends {
-            pulse.beat();
+            self.pulse.beat();
             if let (Err(error), Some(unit)) = (self.one(action, &mut BTreeMap::new()).await, action.unit()) {
                 tracing::error!(%unit, "{error}: trying again at once");
             }
@@ -93,14 +101,17 @@ impl<S: Systemd> Performer<'_, S> {
 
     /// Performs a list in its order. Leaves the rest of it undone once it may not go on: what is to be done then is decided
     /// anew.
-    pub async fn perform(&mut self, actions: &[Action], may_go_on: impl Fn() -> bool, pulse: &Pulse) {
+    pub async fn perform(&mut self, actions: &[Action], may_go_on: impl Fn() -> bool) {
+        if self.folder.owes_reload() && !actions.contains(&Action::DaemonReload) {
+            self.make_good().await;
+        }
         // Written, and no unit of ours before systemd has read it: whatever fails until then is begun anew with the file.
         let mut unread: BTreeMap<UnitName, OnDisk> = BTreeMap::new();
         let all: BTreeSet<&UnitName> = actions.iter().filter_map(Action::unit).collect();
         let mut dropped: BTreeSet<&UnitName> = BTreeSet::new();
         let mut done = true;
         for action in actions {
-            pulse.beat();
+            self.pulse.beat();
             if action.unit().is_some_and(|unit| dropped.contains(unit)) {
                 continue;
             }
@@ -112,6 +123,12 @@ impl<S: Systemd> Performer<'_, S> {
                 continue;
             };
             match action.unit() {
+                _ if error.is_of_a_systemd_away() => {
+                    // Everything else would wait for it, too.
+                    tracing::error!("{error}: trying all again later");
+                    dropped.clone_from(&all);
+                    break;
+                }
                 Some(unit) => {
                     tracing::error!(%unit, "{error}: trying again later");
                     dropped.insert(unit);
@@ -156,6 +173,7 @@ impl<S: Systemd> Performer<'_, S> {
             Action::Disable(unit) => unless_unknown(systemd.disable(unit.as_str()).await)?,
             Action::ResetFailed(unit) => unless_unknown(systemd.reset_failed(unit.as_str()).await)?,
             Action::Remove(unit) => {
+                folder.owe_reload()?;
                 folder.remove(unit)?;
                 self.disk.remove(unit);
             }
@@ -169,7 +187,7 @@ impl<S: Systemd> Performer<'_, S> {
                 self.mark_read(unread.remove_entry(unit))?;
             }
             Action::DaemonReload => {
-                systemd.reload().await?;
+                self.reload().await?;
                 self.mark_read(std::mem::take(unread))?;
             }
             Action::Start(unit) => self.start(unit).await?,
@@ -179,13 +197,27 @@ impl<S: Systemd> Performer<'_, S> {
 
     /// systemd looks into its folders only if their times have changed, which the kernel counts in milliseconds: a link that
     /// was made right after it looked can be missed.
-    async fn find(&self, unit: &UnitName) -> Result<(), SystemdError> {
+    async fn find(&self, unit: &UnitName) -> Result<(), ActionError> {
         let seen = self.systemd.observe(&[unit.to_string()]).await?;
         if seen.iter().any(|seen| seen.load == "not-found") {
             tracing::info!("systemd has missed {unit}: daemon-reload");
-            self.systemd.reload().await?;
+            self.pulse.beat();
+            self.reload().await?;
         }
         Ok(())
+    }
+
+    /// The reload that a removal was to be followed by, and was not: another unit may have systemd keep what was removed.
+    async fn make_good(&self) {
+        tracing::info!("daemon-reload, owed since a removal");
+        if let Err(error) = self.reload().await {
+            tracing::error!("{error}: trying again later");
+        }
+    }
+
+    async fn reload(&self) -> Result<(), ActionError> {
+        self.systemd.reload().await?;
+        Ok(self.folder.reloaded()?)
     }
 
     fn mark_read(&mut self, read: impl IntoIterator<Item = (UnitName, OnDisk)>) -> Result<(), FolderError> {
@@ -295,8 +327,9 @@ mod tests {
             }
         }
 
-        fn performer(&mut self) -> Performer<'_, MemorySystemd> {
+        fn performer<'p>(&'p mut self, pulse: &'p Pulse) -> Performer<'p, MemorySystemd> {
             Performer {
+                pulse,
                 systemd: &self.systemd,
                 folder: &self.folder,
                 disk: &mut self.disk,
@@ -322,7 +355,7 @@ mod tests {
             .map(unit)
             .map(|unit| [Action::Stop(unit.clone()), Action::Kill(unit)])
             .concat();
-        here.performer().end(&ends, &pulse).await;
+        here.performer(&pulse).end(&ends).await;
         assert!(!here.systemd.runs("a.service") && !here.systemd.runs("b.service"));
         assert_eq!(
             here.failures.next(Instant::now()),
@@ -339,7 +372,7 @@ mod tests {
         let list = [Action::Disable(a), Action::Disable(b)];
         let left = Cell::new(1);
         let may_go_on = || left.replace(0) > 0;
-        here.performer().perform(&list, may_go_on, &pulse).await;
+        here.performer(&pulse).perform(&list, may_go_on).await;
         assert_eq!(here.systemd.calls(), ["disable a.service"]);
         assert_eq!(here.failures.next(Instant::now()), None);
     }
@@ -361,7 +394,7 @@ mod tests {
                 Action::Find(a.clone()),
                 Action::Start(a.clone()),
             ];
-            here.performer().perform(&list, || true, &pulse).await;
+            here.performer(&pulse).perform(&list, || true).await;
             assert!(here.systemd.runs("a.service"));
             let reloads = here
                 .systemd
@@ -373,5 +406,22 @@ mod tests {
             assert_eq!(here.folder.read().unwrap(), here.disk);
             assert!(here.disk[&a].launched);
         }
+    }
+    #[tokio::test]
+    async fn a_reload_that_a_removal_owes_is_made_good() {
+        let pulse = Pulses::default().register("test");
+        let mut here = Here::new();
+        let removal = [Action::Remove(unit("a.service")), Action::DaemonReload];
+        let left = Cell::new(1);
+        let may_go_on = || left.replace(0) > 0;
+        here.performer(&pulse).perform(&removal, may_go_on).await;
+        assert!(here.systemd.calls().is_empty(), "it may not go on");
+        for _ in 0..2 {
+            here.performer(&pulse).perform(&[], || true).await;
+            assert_eq!(here.systemd.calls(), ["reload "]);
+        }
+        here.performer(&pulse).perform(&removal, || true).await;
+        here.performer(&pulse).perform(&[], || true).await;
+        assert_eq!(here.systemd.calls(), ["reload ", "reload "]);
     }
 }

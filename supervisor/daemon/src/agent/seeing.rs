@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use corten_agent::{Observed, judge_starts};
+use corten_spec::fleet::JobState;
 use corten_spec::unit_name::UnitName;
 
 use super::{Agent, perform};
@@ -14,8 +15,9 @@ impl<S: Systemd> Agent<S> {
         let known: BTreeSet<&UnitName> = self.disk.keys().chain(self.interest.units.keys()).collect();
         let ask: Vec<String> = match changed {
             Changed::Units(names) if !self.blind => {
-                let unseen =
-                    |name: &&&UnitName| !self.seen.contains_key(**name) || names.contains(name.as_str());
+                let unseen = |name: &&&UnitName| {
+                    !self.seen.contains_key(**name) || names.contains(name.as_str()) || self.is_to_come(name)
+                };
                 known.iter().filter(unseen).map(ToString::to_string).collect()
             }
             _ => known.iter().map(ToString::to_string).collect(),
@@ -32,6 +34,12 @@ impl<S: Systemd> Agent<S> {
             Err(error) => tracing::error!("{error}"),
         }
         !self.blind
+    }
+
+    /// Is its file to be written here? Whether systemd has heard of it is then asked anew: it does not say when it does.
+    fn is_to_come(&self, name: &UnitName) -> bool {
+        let wanted = self.interest.units.get(name);
+        !self.disk.contains_key(name) && wanted.is_some_and(|unit| unit.desired != JobState::Inactive)
     }
 
     /// Takes note of starts that came to nothing, and forgets it of units that run after all.

@@ -261,3 +261,19 @@ async fn what_comes_during_a_reload_is_done_together() {
     assert!(reloads() <= 3, "{} reloads for what came in two parts", reloads());
     machines[0].stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_global_template_is_no_concern_of_a_machine() {
+    let mut machines = testing::cluster(1, Duration::from_secs(30)).await;
+    let to = machines[0].fleet;
+    let template =
+        r#"{"desiredState":"inactive","options":[{"section":"X-Fleet","name":"Global","value":"true"}]}"#;
+    let put = ask(to, "PUT", "/fleet/v1/units/g%40.service", JSON, template).await;
+    assert_eq!(put.line(), "201 ");
+    ask(to, "PUT", "/fleet/v1/units/a.service", JSON, &unit("none")).await;
+    until("the next unit runs", async || {
+        machines[0].systemd.runs("a.service").then_some(())
+    })
+    .await;
+    machines[0].stop().await;
+}

@@ -52,13 +52,15 @@ impl<S: Systemd> Agent<S> {
             pulse.beat();
             let left = until.map_or(BEAT, |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
+                // Also when nothing could be done: what is to be done may be another thing now.
+                let store = self.taken_all(None, events).is_some_and(|look| look.store);
                 return Look {
-                    store: false,
+                    store,
                     units: Changed::Everything,
                 };
             }
             tokio::select! {
-                batch = events.recv() => if let Some(look) = self.taken_all(batch, events) { return look },
+                batch = events.recv() => if let Some(look) = self.taken_all(Some(batch), events) { return look },
                 units = self.systemd.changed() => if self.concerns(&units) {
                     return Look { store: false, units };
                 },
@@ -69,14 +71,15 @@ impl<S: Systemd> Agent<S> {
         }
     }
 
-    /// Takes this batch and all that have come behind it: what a turn does, a reload of systemd above all, it does once for all.
+    /// Takes a batch and those that have come behind it: what a turn does, a reload of systemd above all, it does once for all.
+    /// What comes meanwhile is left: a turn has also to look at its lease.
     fn taken_all(
         &mut self,
-        first: Result<Arc<AppliedBatch>, RecvError>,
+        first: Option<Result<Arc<AppliedBatch>, RecvError>>,
         events: &mut Receiver<Arc<AppliedBatch>>,
     ) -> Option<Look> {
-        let mut look = self.taken(first);
-        loop {
+        let mut look = first.and_then(|first| self.taken(first));
+        for _ in 0..events.len() {
             let next = match events.try_recv() {
                 Ok(batch) => Ok(batch),
                 Err(TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
@@ -87,6 +90,7 @@ impl<S: Systemd> Agent<S> {
                 (look, next) => next.or(look),
             };
         }
+        look
     }
 
     fn taken(&mut self, batch: Result<Arc<AppliedBatch>, RecvError>) -> Option<Look> {

@@ -44,7 +44,8 @@ pub struct Membership {
     pub machine: Machine,
     /// What its address is taken from, should it change.
     pub settings: Fleet,
-    /// Of the last join: the next one's is another. Random at first, as no two lives of a supervisor may share one.
+    /// Of the last join: the next one's is one more, by which the store knows which of two was asked for last. Random at first,
+    /// as no two lives of a supervisor may share one.
     pub session: u64,
     /// How long a lease lasts.
     pub ttl: Duration,

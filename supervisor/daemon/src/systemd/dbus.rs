@@ -85,6 +85,23 @@ impl SystemBus {
         Ok(connection)
     }
 
+    async fn list(&self, units: &[String]) -> Result<Vec<Row>, SystemdError> {
+        self.call("list", "units", "ListUnitsByNames", &(units,)).await
+    }
+
+    /// Leaves out those it refuses to look for.
+    async fn list_each(&self, units: &[String]) -> Result<Vec<Row>, SystemdError> {
+        let mut rows = Vec::new();
+        for unit in units {
+            match self.list(std::slice::from_ref(unit)).await {
+                Ok(row) => rows.extend(row),
+                Err(error @ SystemdError::Refused { .. }) => tracing::error!(%unit, "{error}"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(rows)
+    }
+
     async fn call<B, R>(
         &self,
         verb: &'static str,
@@ -209,7 +226,11 @@ impl Systemd for SystemBus {
         if units.is_empty() {
             return Ok(Vec::new());
         }
-        let rows: Vec<Row> = self.call("list", "units", "ListUnitsByNames", &(units,)).await?;
+        let rows = match self.list(units).await {
+            // It answers for all or for none.
+            Err(SystemdError::Refused { .. }) if units.len() > 1 => self.list_each(units).await?,
+            rows => rows?,
+        };
         let observed = |(name, _, load, active, sub, ..): Row| Observed {
             name,
             load,

@@ -228,6 +228,14 @@ impl Systemd for MemorySystemd {
         if self.0.mute.load(Ordering::SeqCst) {
             return Err(SystemdError::Unreachable("it is mute".to_owned()));
         }
+        if let Some(template) = units.iter().find(|unit| unit.contains("@.")) {
+            return Err(SystemdError::Refused {
+                verb: "list",
+                what: template.clone(),
+                name: "org.freedesktop.DBus.Error.InvalidArgs".to_owned(),
+                message: format!("Unit name {template} is missing the instance name."),
+            });
+        }
         let held = self.0.units.lock().unwrap_or_else(PoisonError::into_inner);
         let observed = |name: &String| {
             let (load, active, sub) = match held.get(name) {

@@ -248,7 +248,7 @@ async fn under_load_members_come_and_go_and_no_acknowledged_write_is_lost() {
     .await;
     let fourth = add(&mut cluster, 3, false).await;
     until("the fourth votes", || is_voter(&cluster, 0, fourth)).await;
-    // The same place by another name.
+    // The same place by another name; `localhost` is another place.
     let SocketAddr::V4(place) = cluster.addresses[2] else {
         panic!("members are on IPv4")
     };

@@ -10,8 +10,8 @@
 //! | a heartbeat while that is being written, or may have been | nothing, as if it were written: it must join again |
 //! | the leader itself stood still, or had no quorum | every lease is full again: silence proved nothing |
 //!
-//! A machine joins in another session each time, so a join is never taken for old news, and what ends the session before
-//! does not touch the new one.
+//! A machine joins in another session each time, so what ends the session before does not touch the new one, and the store
+//! knows a join that comes late.
 //!
 //! Two dangers. A hiccup on our side that looks like the death of everybody else: hence the last line. A machine that is
 //! told that it is known while it is being given up runs on what others start: hence the line before.

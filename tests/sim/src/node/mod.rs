@@ -29,8 +29,6 @@ use crate::world::Mutation;
 const PROPOSAL_TIMEOUT_MS: u64 = 1_000;
 /// Until the leader is asked again how new the replica must be, in ms.
 const ASK_AGAIN_MS: u64 = 500;
-/// More sessions than one life has.
-const SESSIONS: u64 = 1_000;
 
 /// What a step asks of the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +167,8 @@ impl Node {
         self.supervised = true;
         self.life += 1;
         self.since_ms = now_ms;
-        self.session = self.life * SESSIONS;
+        // Drawn, as the daemon does: it says nothing of which life was first.
+        self.session = Rng::new(self.life).number();
         self.standing = Standing::Unregistered;
         self.contact = Contact::Overdue;
         self.must_reach = None;

@@ -57,7 +57,7 @@ impl Node {
 
     /// Each time in another session.
     pub(super) fn join(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        self.session += 1;
+        self.session = self.session.wrapping_add(1);
         let command = Command::Join {
             machine: self.machine.clone(),
             session: self.session,

@@ -213,12 +213,12 @@ impl Cluster {
     }
 }
 
-/// Free addresses for so many members. They are on a loopback address that nobody else uses: on 127.0.0.1 the kernel may give
-/// the port of a member that is not up to a connection.
+/// Free addresses for so many members, on a loopback address of the upper half, which hardly anybody else uses: on 127.0.0.1
+/// the kernel may give the port of a member that is not up to a connection.
 pub fn addresses(count: usize) -> Vec<SocketAddr> {
     static CLUSTERS: AtomicU8 = AtomicU8::new(1);
     let [.., a, b] = std::process::id().to_be_bytes();
-    let own = Ipv4Addr::new(127, a, b, CLUSTERS.fetch_add(1, Ordering::Relaxed));
+    let own = Ipv4Addr::new(127, a | 128, b, CLUSTERS.fetch_add(1, Ordering::Relaxed));
     let held: Vec<_> = (0..count)
         .map(|_| std::net::TcpListener::bind((own, 0)).unwrap())
         .collect();
