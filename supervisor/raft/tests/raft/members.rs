@@ -254,7 +254,11 @@ async fn under_load_members_come_and_go_and_no_acknowledged_write_is_lost() {
     };
     let moved = MemberChange::Update {
         id: third,
-        peer_urls: vec![format!("http://[{}]:{}", place.ip().to_ipv6_mapped(), place.port())],
+        peer_urls: vec![format!(
+            "http://[{}]:{}",
+            place.ip().to_ipv6_mapped(),
+            place.port()
+        )],
     };
     cluster.node(1).change_members(moved).await.unwrap();
     let remove = MemberChange::Remove { id: second };
