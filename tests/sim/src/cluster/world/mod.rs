@@ -58,6 +58,11 @@ enum Event {
         operation: usize,
     },
     Heals(Heals),
+    /// One half of the watchers come to a machine.
+    Gather {
+        machine: usize,
+        half: usize,
+    },
     Calm,
 }
 
@@ -305,6 +310,7 @@ impl World {
                 }
             }
             Event::Heals(heals) => self.heals(heals),
+            Event::Gather { machine, half } => self.gather(machine, half),
             Event::Calm => self.calm(),
         }
         Ok(())

@@ -14,21 +14,29 @@ const SETTLES_MS: u64 = 1_000;
 impl World {
     /// Reads what was applied; restarts nodes whose storage failed, as systemd does.
     pub(super) fn look(&mut self) -> Result<(), String> {
+        let mut reset = Vec::new();
         for machine in 0..self.machines.len() {
             if let Some(stream) = self.streams.get_mut(&machine) {
                 loop {
                     match stream.events.try_recv() {
-                        Ok(batch) => self
-                            .history
-                            .take(&mut stream.upto, &batch)
-                            .and_then(|()| self.lives.look(&batch, self.now_ms))
-                            .and_then(|()| self.leases.look(&batch, self.now_ms))
-                            .map_err(|e| format!("m{machine} (start {}): {e}", stream.start))?,
+                        Ok(batch) => {
+                            self.history
+                                .take(&mut stream.upto, &batch)
+                                .and_then(|()| self.lives.look(&batch, self.now_ms))
+                                .and_then(|()| self.leases.look(&batch, self.now_ms))
+                                .map_err(|e| format!("m{machine} (start {}): {e}", stream.start))?;
+                            if batch.reset {
+                                reset.push(machine);
+                            }
+                        }
                         Err(TryRecvError::Lagged(_)) => {}
                         Err(_) => break,
                     }
                 }
             }
+        }
+        for machine in reset {
+            self.say(format!("m{machine} got the state as a whole"));
         }
         self.restart_failed()
     }

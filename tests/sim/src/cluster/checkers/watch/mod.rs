@@ -17,7 +17,7 @@ use crate::cluster::machine::{Machine, Member};
 use crate::rng::Rng;
 
 /// In so many of 1000 looks a watcher goes on at another node, for no reason.
-const MOVES: u64 = 5;
+const MOVES: u64 = 1;
 
 /// When somebody looks.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ pub struct Watcher {
     pace: Pace,
     /// The node it watches: which machine, and which start of it.
     at: Option<(usize, u64)>,
+    /// The machine it goes to next.
+    heads_for: Option<usize>,
     rng: Rng,
     face: Face,
 }
@@ -76,6 +78,7 @@ pub fn watchers(rng: &mut Rng) -> Vec<Watcher> {
         .map(|(pace, face)| Watcher {
             pace,
             at: None,
+            heads_for: None,
             rng: Rng::new(rng.number()),
             face,
         })
@@ -96,6 +99,11 @@ impl Watcher {
         }
     }
 
+    /// Has it go to a machine, if that runs.
+    pub fn head_for(&mut self, machine: usize) {
+        self.heads_for = Some(machine);
+    }
+
     /// Looks, if it is time or the end: at its node, or at another one where that has died.
     ///
     /// # Errors
@@ -106,9 +114,13 @@ impl Watcher {
         }
         let is_there = |(machine, start): (usize, u64)| running(&machines[machine]) == Some((machine, start));
         let moves = self.rng.range(0, 1000) < MOVES && !to_the_end;
-        if moves || !self.at.is_some_and(is_there) {
+        let heads_for = self
+            .heads_for
+            .take()
+            .and_then(|machine| running(&machines[machine]));
+        if moves || heads_for.is_some() || !self.at.is_some_and(is_there) {
             let up: Vec<_> = machines.iter().filter_map(running).collect();
-            self.at = (!up.is_empty()).then(|| *self.rng.pick(&up));
+            self.at = heads_for.or_else(|| (!up.is_empty()).then(|| *self.rng.pick(&up)));
             if let Some(member) = self.member(machines) {
                 match &mut self.face {
                     Face::V2(client) => client.join(member),

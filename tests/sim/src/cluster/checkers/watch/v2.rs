@@ -11,25 +11,32 @@ use super::{Fates, Pace};
 use crate::cluster::checkers::history::History;
 use crate::cluster::machine::{Member, now};
 
-/// The watchers of a run: how often each looks, whether it wants a stream, and of which keys.
+/// The watchers of a run: how often each looks, whether it wants a stream, whether from now
+/// on instead of from where it was, and of which keys.
 pub fn clients() -> Vec<(Pace, Client)> {
     [
-        (20, false, Keys::All),
-        (20, true, Keys::All),
-        (20, true, Keys::One("/k0")),
-        (200, true, Keys::All),
-        (200, false, Keys::One("/k1")),
-        (2_500, false, Keys::All),
-        (2_500, true, Keys::All),
+        (20, false, false, Keys::All),
+        (20, true, false, Keys::All),
+        (20, true, true, Keys::All),
+        (20, true, false, Keys::One("/k0")),
+        (200, true, false, Keys::All),
+        (200, false, true, Keys::One("/k1")),
+        (2_500, false, false, Keys::All),
+        (2_500, true, false, Keys::All),
     ]
     .into_iter()
-    .map(|(every_ms, is_stream, keys)| (Pace::new(every_ms), Client::new(is_stream, keys)))
+    .map(|(every_ms, is_stream, from_now, keys)| {
+        let client = Client::new(is_stream, from_now, keys);
+        (Pace::new(every_ms), client)
+    })
     .collect()
 }
 
 /// A watcher.
 pub struct Client {
     is_stream: bool,
+    /// It asks for what comes next.
+    from_now: bool,
     record: Record,
     hub: Option<Hub>,
     waiter: Option<Waiter>,
@@ -37,10 +44,11 @@ pub struct Client {
 }
 
 impl Client {
-    fn new(is_stream: bool, keys: Keys) -> Client {
+    fn new(is_stream: bool, from_now: bool, keys: Keys) -> Client {
         let (puts, deletions) = (true, true);
         Client {
             is_stream,
+            from_now,
             record: Record::new(Wants {
                 keys,
                 puts,
@@ -92,15 +100,21 @@ impl Client {
 
     fn ask(&mut self, node: &Node, hub: &Hub) -> Result<(), String> {
         let next = self.record.next;
-        let begun = v2::begin(node, hub, watch(&self.record.wants, self.is_stream, next));
+        let meta = node.read(|tx| meta::read(tx)).map_err(|e| e.to_string())?;
+        // A node that lags would tell it again what it has.
+        let from_now = self.from_now && meta.etcd_index >= next;
+        let since = if from_now { 0 } else { next };
+        let begun = v2::begin(node, hub, watch(&self.record.wants, self.is_stream, since));
         match begun.map_err(|e| e.to_string())? {
             Ok((Begun::Event(event), _)) => self.got(&event)?,
             Ok((Begun::Waits(waiter), last)) => {
+                if from_now {
+                    self.record.lost_before(last + 1);
+                }
                 self.record.has_all_upto(last);
                 self.waiter = Some(waiter);
             }
             Err(error) => {
-                let meta = node.read(|tx| meta::read(tx)).map_err(|e| e.to_string())?;
                 let is_cleared = next + meta.history <= meta.etcd_index;
                 if error.code != Code::EventIndexCleared || error.index != meta.etcd_index || !is_cleared {
                     return Err(format!("asked for {next}: {error:?}, with {meta:?}"));
@@ -121,7 +135,7 @@ impl Client {
 
     /// Whether anything left the window before it came.
     pub fn has_lost(&self) -> bool {
-        self.record.has_lost()
+        !self.from_now && self.record.has_lost()
     }
 }
 

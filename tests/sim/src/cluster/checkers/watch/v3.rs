@@ -16,8 +16,8 @@ use crate::rng::Rng;
 
 /// More turns than anybody needs who is behind.
 const TURNS: usize = 10_000;
-/// In so many of 100 looks a watcher is cancelled, and created anew.
-const CANCELS: u64 = 3;
+/// In so many of 1000 looks a watcher is cancelled, and created anew.
+const CANCELS: u64 = 5;
 
 /// What the watchers of each stream want: there is a key, the kinds of a range, and what is left out.
 const WANTS: [Wants; 6] = [
@@ -129,7 +129,7 @@ impl Stream {
                 }
             }
         }
-        if rng.chance(CANCELS) && !to_the_end {
+        if rng.range(0, 1000) < CANCELS && !to_the_end {
             let id = rng.range(0, self.records.len() as u64) as usize;
             watchers.forget(id as i64);
             let record = &self.records[id];
