@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("corten-schedule", &["corten-spec"]),
     ("corten-agent", &["corten-spec"]),
     ("corten-raft", &["corten-spec", "corten-store"]),
+    ("corten-watch", &["corten-store", "corten-raft"]),
     ("corten-container", &["corten-spec"]),
     (
         "corten-daemon",
@@ -27,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "corten-schedule",
             "corten-agent",
             "corten-raft",
+            "corten-watch",
             "corten-container",
         ],
     ),
@@ -46,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "corten-schedule",
             "corten-agent",
             "corten-raft",
+            "corten-watch",
         ],
     ),
     ("corten-vm", &["corten-spec", "corten-qemu", "corten-image"]),

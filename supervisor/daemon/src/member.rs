@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use corten_raft::lessor::{self, Lessor, Renewals};
 use corten_raft::{Config, Node};
+use corten_watch::v2;
+use corten_watch::v3 as watch_v3;
 use tokio::task::JoinSet;
 
 use crate::bootstrap::{self, BootstrapError, Founding};
-use crate::etcd::hub::Hub;
 use crate::etcd::v3::{self, V3};
 use crate::http::{App, Socket, serve};
 use crate::listeners::hosts;
@@ -46,10 +47,11 @@ pub struct Member {
     /// The store.
     pub node: Node,
     face: etcd::Face,
-    hub: Hub,
+    hub: v2::Hub,
+    feed: v2::hub::Feed,
     clients: App,
-    watches: v3::watch::hub::Hub,
-    feed: v3::watch::hub::Feed,
+    watches: watch_v3::Hub,
+    watches_feed: watch_v3::hub::Feed,
     lessor: Lessor,
     renewals: Renewals,
     compaction: AutoCompaction,
@@ -74,8 +76,9 @@ impl Member {
         let mut config = config(etcd, founding)?;
         config.observer = metrics.observer();
         let node = Node::start(config).await?;
-        let hub = Hub::default();
-        let (watches, feed) = v3::watch::hub::Hub::begin(&node).map_err(|e| api(&e))?;
+        // Before anyone watches.
+        let (hub, feed) = v2::Hub::begin(&node, v2::hub::QUEUE);
+        let (watches, watches_feed) = watch_v3::Hub::begin(&node).map_err(|e| api(&e))?;
         let (lessor, renewals) = Lessor::new(node.clone());
         let passwords = Arc::<etcd::Passwords>::default();
         let face = etcd::Face::new(
@@ -99,9 +102,10 @@ impl Member {
             node,
             face,
             hub,
+            feed,
             clients,
             watches,
-            feed,
+            watches_feed,
             lessor,
             renewals,
             compaction: etcd.limits.auto_compaction,
@@ -129,20 +133,21 @@ impl Member {
         let node = self.node;
         let pulse = pulses.register("watchers");
         tasks.spawn(watching::run(
-            node.clone(),
             self.hub,
+            self.feed,
+            node.clone(),
             self.face,
             pulse,
             stop.clone(),
         ));
-        let pulse = pulses.register("v3 watchers");
-        tasks.spawn(v3::watch::hub::run(
-            node.clone(),
-            self.watches,
-            self.feed,
-            pulse,
-            stop.clone(),
-        ));
+        let (pulse, mut stopped) = (pulses.register("v3 watchers"), stop.clone());
+        let (watches, feed, fed) = (self.watches, self.watches_feed, node.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = watch_v3::hub::run(fed, watches.clone(), feed, || pulse.beat()) => {}
+                () = stopped.stopped() => watches.close(),
+            }
+        });
         let (pulse, mut stopped) = (pulses.register("v3 leases"), stop.clone());
         let leases = lessor::run(self.lessor, self.renewals, move || pulse.beat());
         tasks.spawn(async move {

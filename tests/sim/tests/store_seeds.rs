@@ -49,6 +49,7 @@ fn seeds_break_things() {
         "fault: Full",
         "fault: Slow",
         "fault: Snapshot",
+        "fault: Lag",
         "fault: MoveLeader",
         "loses its disk",
         "the node died",
@@ -58,6 +59,10 @@ fn seeds_break_things() {
         "Gone",
         "Compacted",
         "Cleared(",
+        "got the state as a whole",
+        "times behind",
+        "times ended",
+        "with losses",
     ] {
         assert!(traces.contains(sign), "no seed of the first twenty has {sign:?}");
     }

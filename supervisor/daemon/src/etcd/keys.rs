@@ -7,12 +7,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use corten_raft::ProposeError;
 use corten_store::keys::request::Get;
-use corten_store::keys::{self, Code, Watch, Write, form, history};
+use corten_store::keys::{self, Code, Watch, Write, form};
 use corten_store::{Command, Response as Answer, StoreFault};
+use corten_watch::v2::{self, Begun, Waiter};
 use futures_util::stream;
 
 use super::auth::credentials::{self, INSUFFICIENT};
-use super::hub::{Delivery, Subscription};
 use super::{Face, answer};
 
 /// The longest form a client may send; Go's limit.
@@ -139,25 +139,15 @@ async fn write(face: &Face, write: Write, no_value: bool) -> Result<Response<Bod
     Ok(answer::keys(status, at, Body::from(body)))
 }
 
-/// Registers first and looks into the history then: whatever happens in between reaches the subscription.
 fn watch(face: &Face, watch: Watch) -> Result<Response<Body>, keys::Error> {
-    let subscription = face.hub.subscribe(watch.clone());
-    let scanned = face
-        .node
-        .read(|tx| history::scan(tx, &watch))
-        .map_err(|fault| broken(&fault))?;
-    let (found, last) = scanned?;
+    let is_stream = watch.stream;
+    let begun = v2::begin(&face.node, &face.hub, watch).map_err(|fault| broken(&fault))?;
+    let (begun, last) = begun?;
     let at = face.at(last);
-    let body = match found {
-        history::Found::Event(event) => once(event.to_json()),
-        history::Found::WaitFrom(since) => {
-            let first = since.max(last + 1);
-            if watch.stream {
-                endless(subscription, first)
-            } else {
-                one(subscription, first)
-            }
-        }
+    let body = match begun {
+        Begun::Event(event) => once(event.to_json()),
+        Begun::Waits(waiter) if is_stream => endless(waiter),
+        Begun::Waits(waiter) => one(waiter),
     };
     Ok(answer::keys(StatusCode::OK, at, body))
 }
@@ -169,27 +159,17 @@ fn once(json: Vec<u8>) -> Body {
     Body::from_stream(stream::iter([Frame::Ok(json.into())]))
 }
 
-async fn wanted(subscription: &mut Subscription, first: u64) -> Option<Delivery> {
-    loop {
-        let delivery = subscription.next().await?;
-        if delivery.index >= first {
-            return Some(delivery);
-        }
-    }
-}
-
-fn one(subscription: Subscription, first: u64) -> Body {
-    Body::from_stream(stream::unfold(Some(subscription), move |state| async move {
-        let mut subscription = state?;
-        let delivery = wanted(&mut subscription, first).await?;
+fn one(waiter: Waiter) -> Body {
+    Body::from_stream(stream::unfold(Some(waiter), |state| async move {
+        let delivery = state?.next().await?;
         Some((Frame::Ok(delivery.json), None))
     }))
 }
 
-fn endless(subscription: Subscription, first: u64) -> Body {
-    Body::from_stream(stream::unfold(subscription, move |mut subscription| async move {
-        let delivery = wanted(&mut subscription, first).await?;
-        Some((Frame::Ok(delivery.json), subscription))
+fn endless(waiter: Waiter) -> Body {
+    Body::from_stream(stream::unfold(waiter, |mut waiter| async move {
+        let delivery = waiter.next().await?;
+        Some((Frame::Ok(delivery.json), waiter))
     }))
 }
 

@@ -6,7 +6,6 @@
 mod answer;
 mod auth;
 mod formed;
-pub mod hub;
 mod keys;
 mod members;
 pub(crate) mod stats;
@@ -26,10 +25,10 @@ use axum::http::{Method, Request, Response};
 use axum::middleware;
 use corten_raft::Node;
 use corten_store::keys::stats::ServingStats;
+use corten_watch::v2;
 use hyper::body::Incoming;
 
 pub use auth::credentials::Passwords;
-use hub::Hub;
 use prost_reflect::DescriptorError;
 use v3::V3;
 
@@ -40,8 +39,8 @@ use crate::metrics::{Metrics, Source};
 #[derive(Clone)]
 pub struct Face {
     node: Node,
-    hub: Hub,
-    watches: v3::watch::hub::Hub,
+    hub: v2::Hub,
+    watches: corten_watch::v3::Hub,
     metrics: Metrics,
     started_ms: u64,
     counters: Arc<Counters>,
@@ -59,8 +58,8 @@ impl Face {
     /// A face of `node`; its watchers are fed through `hub`, those of v3 through `watches`.
     pub fn new(
         node: Node,
-        hub: Hub,
-        watches: v3::watch::hub::Hub,
+        hub: v2::Hub,
+        watches: corten_watch::v3::Hub,
         metrics: Metrics,
         passwords: Arc<Passwords>,
     ) -> Face {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use corten_etcd_api::etcdserverpb::PutRequest;
 use corten_etcd_api::etcdserverpb::kv_client::KvClient;
 use corten_store::alarm::{self, Alarm};
+use corten_store::keys::Watch;
 use corten_store::{Command, kv};
+use corten_watch::v2::{self, Begun};
 
 use super::v3::tests::connect;
 use crate::testing::{self, Machine, ask, chunk, form, head, send, until, within};
@@ -59,6 +61,30 @@ async fn answers_are_etcds_over_http() {
         played += 1;
     }
     assert!(played > 45, "only {played} requests in the script");
+    machines[0].stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_applied_before_the_hub_runs_is_not_missed() {
+    let mut machines = testing::cluster(1, TTL).await;
+    let node = machines[0].supervisor.as_ref().unwrap().node.clone();
+    let (hub, feed) = v2::Hub::begin(&node, v2::hub::QUEUE);
+    let watch = Watch {
+        key: "/early".to_owned(),
+        recursive: false,
+        stream: false,
+        since: 0,
+    };
+    let (begun, _) = v2::begin(&node, &hub, watch).unwrap().unwrap();
+    let Begun::Waits(mut waiter) = begun else {
+        panic!("{begun:?}");
+    };
+    form(machines[0].clients, "PUT", "/v2/keys/early", "value=1").await;
+    let running = tokio::spawn(v2::hub::run(hub, feed, || {}));
+    let delivery = within("the event", waiter.next()).await.unwrap();
+    assert_eq!(delivery.event.node.key, "/early");
+    running.abort();
+    drop(node);
     machines[0].stop().await;
 }
 

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::disk::SimDisk;
+use super::hubs::Hubs;
 use crate::rng::Rng;
 
 /// The wall clock at the beginning of every run, in ms since the Unix epoch.
@@ -63,11 +64,12 @@ pub enum Did {
     },
 }
 
-/// A node, and what keeps its clients' leases.
+/// A node, what keeps its clients' leases, and what feeds those who watch.
 #[derive(Clone)]
 pub struct Member {
     pub node: Node,
     pub lessor: Lessor,
+    pub hubs: Hubs,
 }
 
 /// Where nodes leave what they did.
@@ -102,6 +104,11 @@ impl Around {
 
     fn rng(&self) -> MutexGuard<'_, Rng> {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number in `from..to`, by chance.
+    pub fn draw(&self, from: u64, to: u64) -> u64 {
+        self.rng().range(from, to)
     }
 
     /// Has the log's writes take up to so long.
@@ -158,13 +165,18 @@ impl Simulated for Around {
     }
 }
 
-/// Why a node is of no use any more, if it is.
-pub fn has_failed(node: &Node) -> Option<String> {
-    let mut failed = pin!(node.failed());
-    match failed.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(why) => Some(why),
+/// What a future gives at once, if it does.
+pub fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(given) => Some(given),
         Poll::Pending => None,
     }
+}
+
+/// Why a node is of no use any more, if it is.
+pub fn has_failed(node: &Node) -> Option<String> {
+    now(node.failed())
 }
 
 /// A node and what it runs in.
@@ -220,11 +232,12 @@ impl Machine {
             Arc::clone(outbox),
         );
         runtime.spawn(async move {
-            let node = Node::start_simulated(config, seen).await;
-            let member = node.map_err(|e| e.to_string()).map(|node| {
+            let node = Node::start_simulated(config, Arc::clone(&seen) as Arc<dyn Simulated>).await;
+            let member = node.map_err(|e| e.to_string()).and_then(|node| {
                 let (lessor, renewals) = Lessor::new(node.clone());
                 tokio::spawn(lessor::run(lessor.clone(), renewals, || {}));
-                Box::new(Member { node, lessor })
+                let hubs = Hubs::begin(&node, &seen)?;
+                Ok(Box::new(Member { node, lessor, hubs }))
             });
             leave(
                 &left,

@@ -1,17 +1,18 @@
 //! Whole clusters under seeded time, network and disk: the real Raft room (openraft, our log with its recovery, the heed
-//! state, snapshots, proposals, linearizable reads, leases) and the real state machine, on simulated machines.
+//! state, snapshots, proposals, linearizable reads, leases), the real state machine and the real hubs that hand changes on to
+//! those who watch, on simulated machines.
 //!
 //! ```text
 //!  clients ──► node ──► net (lost, late, doubled, cut) ──► node
 //!  (v2, v3)     │ disk (unsynced writes lost or torn, full, slow)
 //!               ▼
-//!          what is applied ──► checkers
+//!          what is applied ──► hubs ──► watchers
+//!                 └──────────────► checkers
 //! ```
 //!
 //! Founders and standbys come and go, lose their disks and hand over the lead; an operator adds, promotes and removes
-//! members. What must hold is in [`checkers`], one file for each promise. Not here, because the daemon is not: TLS, HTTP itself,
-//! of which the network has only the fates of its messages, and the hubs that hand changes on to the clients that watch: the
-//! watchers here read the store's history and its stream themselves.
+//! members. What must hold is in [`checkers`], one file for each promise. Not here, because the daemon is not: TLS, and HTTP
+//! itself, of which the network has only the fates of its messages.
 //!
 //! One seed is one run in a process of its own ([`entropy`] says why); the same seed gives the same trace, byte for byte.
 //! Faults end after [`FAULTS_END_MS`]; then all nodes must become equal, and writes must go on, within [`HEAL_MS`].
@@ -20,6 +21,7 @@ mod checkers;
 mod client;
 mod disk;
 mod entropy;
+mod hubs;
 mod logs;
 mod machine;
 mod net;

@@ -44,6 +44,8 @@ pub enum Fault {
     Snapshot { machine: usize },
     /// Whoever leads hands over to this one.
     MoveLeader { machine: usize },
+    /// This one, which some watch, is cut off until it can catch up by a snapshot only.
+    Lag { machine: usize, for_ms: u64 },
     /// The machine comes back with an empty disk.
     LoseDisk { machine: usize, for_ms: u64 },
 }
@@ -116,7 +118,7 @@ fn fault(machines: usize, rng: &mut Rng) -> Fault {
     } else {
         rng.range(800, 4_000)
     };
-    match rng.range(0, 21) {
+    match rng.range(0, 23) {
         0..3 => Fault::Kill { machine, for_ms },
         3..7 => Fault::PowerCut {
             machine,
@@ -144,6 +146,10 @@ fn fault(machines: usize, rng: &mut Rng) -> Fault {
             for_ms,
         },
         19 => Fault::Snapshot { machine },
+        20..22 => Fault::Lag {
+            machine,
+            for_ms: rng.range(800, 3_000),
+        },
         _ => Fault::MoveLeader { machine },
     }
 }

@@ -12,11 +12,11 @@ use corten_store::kv::{
     self, Answer, Command, Compare, CompareResult, KeyValue, Op, OpAnswer, Put, Range, SortOrder, SortTarget,
     Target, Txn,
 };
+use corten_watch::v3::Hub;
+use corten_watch::v3::inbox::{Inbox, Waiting};
+use corten_watch::v3::interest::{Interest, Until};
 use tonic::Status;
 
-use super::watch::hub::Hub;
-use super::watch::inbox::{Inbox, Waiting};
-use super::watch::interest::{Interest, Until};
 use super::{V3, error, unexpected};
 
 /// The TTL of the lease of who brings none, in seconds; that of etcd's sessions.

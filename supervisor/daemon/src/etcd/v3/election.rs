@@ -10,13 +10,13 @@ use corten_etcd_api::v3electionpb::{
     ProclaimResponse, ResignRequest, ResignResponse,
 };
 use corten_store::kv::{Action, DeleteRange, KeyValue, Op, Put};
+use corten_watch::v3::interest::{Interest, Until};
 use futures_util::Stream;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
 use super::concurrency::{self, Lookout, without_code};
 use super::leaderless::{lost, wants_leader};
-use super::watch::interest::{Interest, Until};
 use super::{V3, convert};
 
 /// Proclamations that may wait for a slow observer.

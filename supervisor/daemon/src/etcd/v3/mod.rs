@@ -21,7 +21,7 @@ pub mod sweep;
 #[cfg(test)]
 pub(super) mod tests;
 mod token;
-pub mod watch;
+mod watch;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ use corten_raft::{Node, ReadTx};
 use corten_store::auth::{self as auth_store, Caller};
 use corten_store::kv::{Answer, Command};
 use corten_store::{Command as Proposal, Response as Outcome, StoreFault, alarm, kv as store};
+use corten_watch::v3::Hub;
 pub(super) use maintenance::alarms;
 use pb::auth_server::AuthServer;
 use pb::cluster_server::ClusterServer;
@@ -56,7 +57,6 @@ use crate::settings::Limits;
 use leaderless::LeaderCheck;
 use quota::Quota;
 use token::Tokens;
-use watch::hub::Hub;
 
 /// What a message may be larger than the request in it; etcd's figure.
 const OVERHEAD: usize = 512 * 1024;

@@ -2,7 +2,12 @@
 
 use super::super::net::Weather;
 use super::super::plot::Fault;
-use super::{Event, Heals, World};
+use super::{Event, FAULTS_END_MS, Heals, World};
+
+/// How long a machine is watched before it begins to lag: the changes it tells must be live.
+const GATHER_MS: u64 = 300;
+/// How long before a machine that lags is reached again the others forget what it lacks.
+const LAST_MS: u64 = 100;
 
 impl World {
     pub(super) fn fault(&mut self, fault: Fault) {
@@ -75,6 +80,7 @@ impl World {
                 };
                 self.at(self.now_ms + for_ms, Event::Heals(Heals::Weather));
             }
+            Fault::Lag { machine, for_ms } => self.lag(machine, for_ms),
             Fault::Snapshot { machine } => {
                 let target = &self.machines[machine];
                 if let Some(node) = target.node().cloned() {
@@ -99,6 +105,30 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Has some watch a machine and cuts it off; then others come, who know more than it does, and before it is reached again
+    /// its peers forget what it lacks.
+    fn lag(&mut self, machine: usize, for_ms: u64) {
+        let cut_ms = self.now_ms + GATHER_MS;
+        if cut_ms + for_ms >= FAULTS_END_MS {
+            return;
+        }
+        self.gather(machine, 0);
+        let late_ms = cut_ms + for_ms - LAST_MS;
+        self.at(late_ms, Event::Gather { machine, half: 1 });
+        let (one, both) = (vec![machine], true);
+        self.at(cut_ms, Event::Fault(Fault::Cut { one, both, for_ms }));
+        for other in (0..self.machines.len()).filter(|other| *other != machine) {
+            let forgets = Fault::Snapshot { machine: other };
+            self.at(late_ms, Event::Fault(forgets));
+        }
+    }
+
+    /// Has one half of the watchers go to a machine.
+    pub(super) fn gather(&mut self, machine: usize, half: usize) {
+        let some = self.watchers.iter_mut().skip(half).step_by(2);
+        some.for_each(|watcher| watcher.head_for(machine));
     }
 
     pub(super) fn heals(&mut self, heals: Heals) {

@@ -21,7 +21,7 @@ use super::checkers::Recorded;
 use super::checkers::expiry::Lives;
 use super::checkers::history::{History, Upto};
 use super::checkers::leases::Leases;
-use super::checkers::watch::Watcher;
+use super::checkers::watch::{Watcher, watchers};
 use super::client::Face;
 use super::disk::SimDisk;
 use super::logs;
@@ -39,8 +39,6 @@ const FORMED_MS: u64 = 1_000;
 const PATIENCE_MS: u64 = 2_000;
 /// How many answers clients must get after the last fault.
 const ANSWERS_IN_CALM: u64 = 10;
-/// How often watchers look: at once, or seldom.
-const EVERY_MS: [u64; 2] = [20, 2_500];
 
 #[derive(Debug)]
 enum Event {
@@ -60,6 +58,11 @@ enum Event {
         operation: usize,
     },
     Heals(Heals),
+    /// One half of the watchers come to a machine.
+    Gather {
+        machine: usize,
+        half: usize,
+    },
     Calm,
 }
 
@@ -175,10 +178,7 @@ impl World {
             machines,
             founders,
             streams: BTreeMap::new(),
-            watchers: EVERY_MS
-                .iter()
-                .flat_map(|every_ms| [Face::V2, Face::V3].map(|face| Watcher::new(face, *every_ms)))
-                .collect(),
+            watchers: watchers(&mut rng),
             net: Net::new(Rng::new(rng.number())),
             outbox: Outbox::default(),
             queue: BTreeMap::new(),
@@ -208,7 +208,7 @@ impl World {
             world.at(later + machine as u64, Event::Start(machine));
         }
         if mutation == Some(Mutation::WatchForgets) {
-            world.watchers[1].forgets = Some(20);
+            world.watchers[0].forget_every(20);
         }
         for client in 0..world.plot.clients {
             world.at(FORMED_MS + 10 * client as u64, Event::Ask(client));
@@ -310,6 +310,7 @@ impl World {
                 }
             }
             Event::Heals(heals) => self.heals(heals),
+            Event::Gather { machine, half } => self.gather(machine, half),
             Event::Calm => self.calm(),
         }
         Ok(())

@@ -3,8 +3,9 @@
 use corten_raft::Node;
 use tokio::sync::broadcast::error::TryRecvError;
 
+use super::super::checkers::watch::Watcher;
 use super::super::checkers::{acknowledged, current, expiry, leases, linear, members, past, replicas};
-use super::super::machine::Machine;
+use super::super::machine::{Machine, Member, now};
 use super::World;
 
 /// How long a leader may take to begin, once it is elected and all is well.
@@ -13,21 +14,29 @@ const SETTLES_MS: u64 = 1_000;
 impl World {
     /// Reads what was applied; restarts nodes whose storage failed, as systemd does.
     pub(super) fn look(&mut self) -> Result<(), String> {
+        let mut reset = Vec::new();
         for machine in 0..self.machines.len() {
             if let Some(stream) = self.streams.get_mut(&machine) {
                 loop {
                     match stream.events.try_recv() {
-                        Ok(batch) => self
-                            .history
-                            .take(&mut stream.upto, &batch)
-                            .and_then(|()| self.lives.look(&batch, self.now_ms))
-                            .and_then(|()| self.leases.look(&batch, self.now_ms))
-                            .map_err(|e| format!("m{machine} (start {}): {e}", stream.start))?,
+                        Ok(batch) => {
+                            self.history
+                                .take(&mut stream.upto, &batch)
+                                .and_then(|()| self.lives.look(&batch, self.now_ms))
+                                .and_then(|()| self.leases.look(&batch, self.now_ms))
+                                .map_err(|e| format!("m{machine} (start {}): {e}", stream.start))?;
+                            if batch.reset {
+                                reset.push(machine);
+                            }
+                        }
                         Err(TryRecvError::Lagged(_)) => {}
                         Err(_) => break,
                     }
                 }
             }
+        }
+        for machine in reset {
+            self.say(format!("m{machine} got the state as a whole"));
         }
         self.restart_failed()
     }
@@ -45,28 +54,7 @@ impl World {
     pub(super) fn watch(&mut self) -> Result<(), String> {
         let mut watchers = std::mem::take(&mut self.watchers);
         for watcher in &mut watchers {
-            if !watcher.is_due(self.now_ms) && !self.is_closing {
-                continue;
-            }
-            let running = |machine: &Machine| {
-                let running = machine.running.as_ref()?;
-                running.member.as_ref()?;
-                Some((machine.number, running.start))
-            };
-            let up: Vec<(usize, u64)> = self.machines.iter().filter_map(running).collect();
-            if !watcher.at.is_some_and(|at| up.contains(&at)) {
-                let Some(at) = up.get(self.rng.range(0, up.len().max(1) as u64) as usize) else {
-                    continue;
-                };
-                if let Some(node) = self.machines[at.0].node() {
-                    watcher.join(*at, node);
-                }
-            }
-            if let Some((machine, _)) = watcher.at
-                && let Some(node) = self.machines[machine].node()
-            {
-                watcher.look(node)?;
-            }
+            watcher.look(&self.machines, self.now_ms, self.is_closing)?;
         }
         self.watchers = watchers;
         Ok(())
@@ -80,8 +68,8 @@ impl World {
         self.machines.iter().map(status).collect::<Vec<_>>().join("; ")
     }
 
-    /// All nodes run, agree who leads and who the members are, have applied the same and forgotten what has expired, and no
-    /// client waits.
+    /// All nodes run, agree who leads and who the members are, have applied the same, told it to those who watch and forgotten
+    /// what has expired, and no client waits.
     pub(super) fn is_healed(&self) -> bool {
         let nodes: Vec<_> = self.machines.iter().filter_map(Machine::node).collect();
         let mut ids: Vec<u64> = nodes.iter().map(|node| node.member_id()).collect();
@@ -103,6 +91,7 @@ impl World {
         };
         nodes.len() == self.machines.iter().filter(|machine| !machine.is_spare).count()
             && nodes.iter().all(is_well)
+            && self.machines.iter().filter_map(Machine::member).all(has_told)
             && self.waits_for.iter().all(Option::is_none)
     }
 
@@ -127,6 +116,8 @@ impl World {
         past::at_the_end(&self.history, &self.recorded)?;
         members::at_the_end(&nodes[0].members(), &self.recorded)?;
         linear::at_the_end(&self.recorded)?;
+        let fates: Vec<String> = self.watchers.iter().map(Watcher::to_string).collect();
+        fates.iter().for_each(|fate| self.say(fate));
         self.say(format!(
             "healed: index {}, revision {}, {} operations, {} answered in the calm",
             end.0,
@@ -136,4 +127,10 @@ impl World {
         ));
         Ok(())
     }
+}
+
+/// Whether the hub of v3 has handed out all that was applied.
+fn has_told(member: &Member) -> bool {
+    let revision = member.node.read(|tx| corten_store::kv::revision(tx));
+    revision.is_ok_and(|revision| now(member.hubs.v3.reached(revision)).is_some())
 }

@@ -17,10 +17,10 @@ use std::time::Duration;
 use corten_etcd_api::etcdserverpb::kv_client::KvClient;
 use corten_etcd_api::etcdserverpb::{PutRequest, RangeRequest};
 use corten_raft::lessor::Lessor;
+use corten_watch::v3::Hub;
 use tonic::transport::Channel;
 
 use super::V3;
-use super::watch::hub::Hub;
 use crate::metrics::Metrics;
 use crate::settings::Limits;
 use crate::testing::Machine;

@@ -4,9 +4,8 @@ use bytes::Bytes;
 use corten_etcd_api::etcdserverpb::watch_create_request::FilterType;
 use corten_etcd_api::etcdserverpb::{WatchCreateRequest, WatchResponse};
 use corten_etcd_api::mvccpb::Event;
+use corten_watch::v3::interest::{Interest, Until};
 use prost::Message;
-
-use super::interest::{Interest, Until};
 
 /// What a portion takes at most, in bytes, unless one event takes more: well below what clients accept.
 const PORTION: usize = 1536 * 1024;

@@ -1,9 +1,6 @@
-//! Watch: telling clients of changes, many watchers on one stream. Feeding them is the [`hub`]'s, what one stream says
-//! and when the [`stream`]'s.
+//! Watch: telling clients of changes, many watchers on one stream. Who of them gets what and when is `corten-watch`'s, what
+//! one [`stream`] asks and says is here.
 
-pub mod hub;
-pub mod inbox;
-pub mod interest;
 mod messages;
 mod stream;
 mod telling;

@@ -1,17 +1,8 @@
-//! One watch stream, from its first request to its end.
-//!
-//! | a watcher | then |
-//! |---|---|
-//! | is created, from now on or later | it joins the hub |
-//! | is created from a past revision, or its queue was full | it is behind: it reads one page of the history per turn, and joins |
-//! | is behind a compaction | it is cancelled, with the oldest revision there is |
-//! | is cancelled | nothing more comes for it |
+//! One watch stream, from its first request to its end: what the client asks, and in which order it is answered.
 //!
 //! A turn sends what the hub brought before it reads any history; a client that does not read holds up its own stream
-//! only, as what waits for it is bounded.
+//! only, as what waits for it is bounded. A watcher that is behind a compaction is cancelled.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use corten_etcd_api::etcdserverpb::watch_request::RequestUnion;
@@ -19,11 +10,11 @@ use corten_etcd_api::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchRespo
 use corten_raft::ReadTx;
 use corten_store::auth::{self, Caller};
 use corten_store::kv;
+use corten_watch::v3::Watchers;
+use corten_watch::v3::inbox::Bounds;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
-use super::inbox::Inbox;
-use super::interest::Interest;
 use super::messages::interest;
 use crate::etcd::v3::{V3, leaderless};
 
@@ -49,25 +40,14 @@ impl From<Status> for End {
 /// A stream of one client.
 pub struct Stream {
     pub v3: V3,
-    pub inbox: Arc<Inbox>,
-    pub watches: BTreeMap<i64, Watch>,
-    /// Ids by the hub's numbers.
-    pub ids: BTreeMap<u64, i64>,
-    /// Watchers that must read the history.
-    pub behind: VecDeque<i64>,
-    pub next_id: i64,
+    pub watchers: Watchers<Manner>,
     /// The client asked how far the stream is.
     pub progress: bool,
     pub out: mpsc::Sender<Result<WatchResponse, Status>>,
 }
 
-/// One watcher on it.
-pub struct Watch {
-    pub number: u64,
-    pub interest: Interest,
-    /// Where to read on while it is behind.
-    pub next: i64,
-    pub is_behind: bool,
+/// How one watcher on it is told.
+pub struct Manner {
     pub prev_kv: bool,
     pub fragment: bool,
     pub progress_notify: bool,
@@ -84,12 +64,8 @@ pub async fn serve(
 ) {
     let has_leader = v3.node.has_leader();
     let mut stream = Stream {
+        watchers: Watchers::new(v3.hub.clone(), Bounds::default()),
         v3,
-        inbox: Arc::default(),
-        watches: BTreeMap::new(),
-        ids: BTreeMap::new(),
-        behind: VecDeque::new(),
-        next_id: 0,
         progress: false,
         out,
     };
@@ -109,9 +85,9 @@ impl Stream {
         let out = self.out.clone();
         let mut look = tokio::time::interval(PROGRESS);
         look.reset();
+        let inbox = self.watchers.inbox();
         loop {
-            let inbox = Arc::clone(&self.inbox);
-            let has_more = !self.behind.is_empty();
+            let has_more = self.watchers.is_behind();
             tokio::select! {
                 request = requests.message(), if asking => match request {
                     Ok(Some(request)) => self.take(request).await?,
@@ -126,7 +102,7 @@ impl Stream {
             }
             self.deliver().await?;
             self.catch_up().await?;
-            if self.progress && self.behind.is_empty() {
+            if self.progress && !self.watchers.is_behind() {
                 self.tell_progress().await?;
             }
         }
@@ -175,52 +151,32 @@ impl Stream {
             );
             return self.send(revision, answer(NO_WATCH, Some(&reason))).await;
         }
-        if create.watch_id != 0 && self.watches.contains_key(&create.watch_id) {
+        if create.watch_id != 0 && self.watchers.has(create.watch_id) {
             let reason = "mvcc: duplicate watch ID provided on the WatchStream";
             return self.send(revision, answer(NO_WATCH, Some(reason))).await;
         }
-        let id = self.id(create.watch_id);
+        let id = match create.watch_id {
+            0 => self.watchers.free_id(),
+            asked => asked,
+        };
         let next = if create.start_revision == 0 {
             revision + 1
         } else {
             create.start_revision
         };
-        let number = self.v3.hub.number();
         self.send(revision, answer(id, None)).await?;
-        let is_behind = next <= revision || !self.v3.hub.join(number, &interest, next, &self.inbox);
-        let watch = Watch {
-            number,
-            interest,
-            next,
-            is_behind,
+        let manner = Manner {
             prev_kv: create.prev_kv,
             fragment: create.fragment,
             progress_notify: create.progress_notify,
             is_quiet: true,
         };
-        self.ids.insert(number, id);
-        self.watches.insert(id, watch);
-        if is_behind {
-            self.behind.push_back(id);
-        }
+        self.watchers.create(id, interest, next, manner);
         Ok(())
     }
 
-    /// The id asked for, or the next that is free.
-    fn id(&mut self, asked: i64) -> i64 {
-        if asked != 0 {
-            return asked;
-        }
-        while self.watches.contains_key(&self.next_id) {
-            self.next_id += 1;
-        }
-        let id = self.next_id;
-        self.next_id += 1;
-        id
-    }
-
     async fn cancel(&mut self, id: i64) -> Result<(), End> {
-        if !self.forget(id) {
+        if !self.watchers.forget(id) {
             return Ok(());
         }
         let revision = self.v3.read(|tx| kv::revision(tx))?;
@@ -230,24 +186,5 @@ impl Stream {
             ..WatchResponse::default()
         };
         self.send(revision, answer).await
-    }
-
-    /// Takes a watcher out; false if there is none.
-    pub fn forget(&mut self, id: i64) -> bool {
-        let Some(watch) = self.watches.remove(&id) else {
-            return false;
-        };
-        self.v3.hub.leave(watch.number, &watch.interest);
-        self.ids.remove(&watch.number);
-        self.behind.retain(|behind| *behind != id);
-        true
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        for watch in self.watches.values() {
-            self.v3.hub.leave(watch.number, &watch.interest);
-        }
     }
 }

@@ -9,18 +9,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use corten_store::keys::{Notice, Watch, path};
+use corten_raft::{AppliedBatch, Node};
+use corten_store::Event as Applied;
+use corten_store::keys::{Event, Notice, Watch, path};
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 
+use crate::TURN;
+
 /// Events a slow stream may fall behind before it is dropped; etcd's number.
-const QUEUE: usize = 100;
+pub const QUEUE: usize = 100;
 
 /// All watchers. Clones are handles to the same.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Hub {
     watchers: Arc<Mutex<Watchers>>,
     next_id: Arc<AtomicU64>,
+    /// Events that may wait for each.
+    queue: usize,
 }
+
+/// What the hub is fed from: every event after the moment at which the hub begins.
+#[derive(Debug)]
+pub struct Feed(broadcast::Receiver<Arc<AppliedBatch>>);
 
 /// By key, then by number.
 type Watchers = BTreeMap<String, BTreeMap<u64, Watcher>>;
@@ -34,8 +45,8 @@ struct Watcher {
 /// An event on its way to a client.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// Its index.
-    pub index: u64,
+    /// The event.
+    pub event: Arc<Event>,
     /// Its JSON, shared by all who get it.
     pub json: Bytes,
 }
@@ -50,9 +61,22 @@ pub struct Subscription {
 }
 
 impl Hub {
+    /// A hub of `node`, to be run with its feed, which lets `queue` events wait for each watcher.
+    pub fn begin(node: &Node, queue: usize) -> (Hub, Feed) {
+        (Hub::new(queue), Feed(node.events()))
+    }
+
+    fn new(queue: usize) -> Hub {
+        Hub {
+            watchers: Arc::default(),
+            next_id: Arc::default(),
+            queue,
+        }
+    }
+
     /// Registers a watch: every matching event handed out from now on reaches the subscription.
     pub fn subscribe(&self, watch: Watch) -> Subscription {
-        let (sender, events) = mpsc::channel(QUEUE);
+        let (sender, events) = mpsc::channel(self.queue);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let key = watch.key.clone();
         let mut watchers = self.lock();
@@ -82,7 +106,7 @@ impl Hub {
     }
 
     /// Hands an event to everyone who waits for it.
-    pub fn publish(&self, notice: &Notice) {
+    fn publish(&self, notice: &Notice) {
         let mut watchers = self.lock();
         if watchers.is_empty() {
             return;
@@ -97,7 +121,7 @@ impl Hub {
                     return true;
                 }
                 let delivery = delivery.get_or_insert_with(|| Delivery {
-                    index: notice.event.index(),
+                    event: Arc::clone(&notice.event),
                     json: Bytes::from(notice.event.to_json()),
                 });
                 watcher.events.try_send(delivery.clone()).is_ok()
@@ -145,6 +169,39 @@ fn interested(watchers: &Watchers, notice: &Notice) -> Vec<String> {
     keys
 }
 
+/// Feeds the hub for the node's life, and ends every watch then; who drops this does so himself. `turn` is called at each
+/// turn of the loop, at least every two seconds.
+pub async fn run(hub: Hub, feed: Feed, turn: impl Fn() + Send + Sync) {
+    let Feed(mut events) = feed;
+    loop {
+        turn();
+        tokio::select! {
+            batch = events.recv() => match batch {
+                Ok(batch) if batch.reset => {
+                    tracing::warn!("the state came from another member as a whole: watches end");
+                    hub.clear();
+                }
+                Ok(batch) => publish(&hub, &batch),
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "events came faster than watchers could be told: their watches end");
+                    hub.clear();
+                }
+                Err(RecvError::Closed) => break,
+            },
+            () = tokio::time::sleep(TURN) => {}
+        }
+    }
+    hub.clear();
+}
+
+fn publish(hub: &Hub, batch: &AppliedBatch) {
+    for event in &batch.events {
+        if let Applied::Key(notice) = event {
+            hub.publish(notice);
+        }
+    }
+}
+
 impl Subscription {
     /// The next event; `None` once the hub has ended the watch.
     pub async fn next(&mut self) -> Option<Delivery> {
@@ -167,7 +224,7 @@ impl Drop for Subscription {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use corten_store::keys::{Action, Event, Node};
+    use corten_store::keys::{Action, Node};
 
     use super::*;
 
@@ -201,14 +258,15 @@ mod tests {
 
     #[test]
     fn events_reach_those_who_wait_for_them() {
-        let hub = Hub::default();
+        let hub = Hub::new(QUEUE);
         let mut root = hub.subscribe(watch("/", true));
         let mut a = hub.subscribe(watch("/a", true));
         let mut a_only = hub.subscribe(watch("/a", false));
         let mut ab = hub.subscribe(watch("/a/b", false));
         let mut got = |index: u64, key: &str, removed: &[&str]| {
             hub.publish(&notice(key, index, removed));
-            [&mut root, &mut a, &mut a_only, &mut ab].map(|s| s.events.try_recv().ok().map(|d| d.index))
+            [&mut root, &mut a, &mut a_only, &mut ab]
+                .map(|s| s.events.try_recv().ok().map(|d| d.event.index()))
         };
         assert_eq!(got(1, "/a", &[]), [Some(1), Some(1), Some(1), None]);
         assert_eq!(got(2, "/a/b", &[]), [Some(2), Some(2), None, Some(2)]);
@@ -223,7 +281,7 @@ mod tests {
 
     #[test]
     fn who_leaves_or_lags_is_forgotten() {
-        let hub = Hub::default();
+        let hub = Hub::new(QUEUE);
         let mut slow = hub.subscribe(watch("/a", false));
         drop(hub.subscribe(watch("/b", false)));
         assert_eq!(hub.len(), 1);

@@ -20,8 +20,7 @@ use tokio::sync::watch;
 
 use super::inbox::{Inbox, Item, Waiting};
 use super::interest::{Index, Interest};
-use crate::pulse::{BEAT, Pulse};
-use crate::stop::Stop;
+use crate::TURN;
 
 /// All watchers. Clones are handles to the same.
 #[derive(Debug, Clone)]
@@ -58,12 +57,15 @@ impl Hub {
     pub fn begin(node: &Node) -> Result<(Hub, Feed), StoreFault> {
         let feed = Feed(node.events());
         let current = node.read(|tx| kv::revision(tx))?;
-        let hub = Hub {
+        Ok((Hub::at(current), feed))
+    }
+
+    fn at(current: i64) -> Hub {
+        Hub {
             watchers: Arc::default(),
             next_number: Arc::default(),
             current: Arc::new(watch::Sender::new(current)),
-        };
-        Ok((hub, feed))
+        }
     }
 
     /// A number nobody has had.
@@ -140,8 +142,8 @@ impl Hub {
         self.advance(revision);
     }
 
-    /// Ends every watch.
-    fn close(&self) {
+    /// Ends every watch, and those that begin from now on.
+    pub fn close(&self) {
         let mut watchers = self.lock();
         watchers.closed = true;
         for (_, watcher) in watchers.index.take_all() {
@@ -222,11 +224,12 @@ fn collect<'i>(
     });
 }
 
-/// Feeds the hub for the supervisor's life. When it ends, every watch ends.
-pub async fn run(node: Node, hub: Hub, feed: Feed, pulse: Pulse, mut stop: Stop) {
+/// Feeds the hub for the node's life, and closes it then; who drops this closes it himself. `turn` is called at each turn
+/// of the loop, at least every two seconds.
+pub async fn run(node: Node, hub: Hub, feed: Feed, turn: impl Fn() + Send + Sync) {
     let Feed(mut events) = feed;
     loop {
-        pulse.beat();
+        turn();
         tokio::select! {
             batch = events.recv() => match batch {
                 Ok(batch) if batch.reset => start_over(&node, &hub),
@@ -237,8 +240,7 @@ pub async fn run(node: Node, hub: Hub, feed: Feed, pulse: Pulse, mut stop: Stop)
                 }
                 Err(RecvError::Closed) => break,
             },
-            () = tokio::time::sleep(BEAT) => {}
-            () = stop.stopped() => break,
+            () = tokio::time::sleep(TURN) => {}
         }
     }
     hub.close();
@@ -253,5 +255,109 @@ fn start_over(node: &Node, hub: &Hub) {
             tracing::error!(%error, "the revision is not known: watches end");
             hub.close();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use corten_store::kv::{Action, KeyValue};
+
+    use super::super::inbox::Bounds;
+    use super::super::interest::Until;
+    use super::*;
+
+    fn of(key: &'static str) -> Interest {
+        Interest {
+            key: Bytes::from_static(key.as_bytes()),
+            until: Until::Itself,
+            no_put: false,
+            no_delete: false,
+        }
+    }
+
+    /// Revisions that each change these keys.
+    fn batch(revisions: std::ops::Range<i64>, keys: &[&'static str]) -> AppliedBatch {
+        let change = |mod_revision: i64, key: &'static str| Change {
+            action: Action::Put,
+            kv: KeyValue {
+                key: Bytes::from_static(key.as_bytes()),
+                mod_revision,
+                ..KeyValue::default()
+            },
+            prev: None,
+        };
+        let event = |revision: i64| {
+            let changes = keys.iter().map(|key| change(revision, key)).collect();
+            Event::Kv(Changes { revision, changes })
+        };
+        AppliedBatch {
+            events: revisions.map(event).collect(),
+            etcd_index: 0,
+            raft_index: 0,
+            reset: false,
+        }
+    }
+
+    fn inbox(revisions: usize) -> Arc<Inbox> {
+        let bounds = Bounds {
+            revisions,
+            ..Bounds::default()
+        };
+        Arc::new(Inbox::new(bounds))
+    }
+
+    /// Revisions with how many changes each, and who is behind.
+    fn taken(inbox: &Inbox) -> (Vec<(i64, usize)>, Vec<(u64, i64)>) {
+        let waiting = inbox.take();
+        let items = waiting.items.iter();
+        let items = items.map(|item| (item.revision, item.changes.len())).collect();
+        (items, waiting.behind)
+    }
+
+    #[test]
+    fn who_joins_misses_nothing_and_gets_nothing_twice() {
+        let (hub, inbox, a) = (Hub::at(5), inbox(100), of("a"));
+        assert!(!hub.join(0, &a, 5, &inbox), "5 has been handed out");
+        assert!(hub.join(0, &a, 6, &inbox));
+        assert!(hub.join(1, &a, 8, &inbox), "from the future");
+        hub.publish(&batch(6..9, &["a", "b"]));
+        assert_eq!(taken(&inbox), (vec![(6, 1), (7, 1), (8, 1), (8, 1)], vec![]));
+        hub.publish(&batch(9..10, &["b"]));
+        assert_eq!(taken(&inbox), (vec![], vec![]));
+        assert!(
+            !hub.join(2, &a, 9, &inbox),
+            "what it did not want has passed, too"
+        );
+    }
+
+    #[test]
+    fn who_falls_behind_is_told_from_where_it_must_read() {
+        let (hub, inbox, a) = (Hub::at(5), inbox(2), of("a"));
+        assert!(hub.join(0, &a, 6, &inbox));
+        hub.publish(&batch(6..10, &["a"]));
+        assert_eq!(taken(&inbox), (vec![(6, 1), (7, 1)], vec![(0, 8)]));
+        assert_eq!(hub.count(), 0, "it gets no more before it has joined again");
+        assert!(!hub.join(0, &a, 9, &inbox));
+        assert!(hub.join(0, &a, 10, &inbox) && hub.join(1, &a, 20, &inbox));
+        hub.reset(12);
+        assert_eq!(taken(&inbox), (vec![], vec![(0, 10), (1, 20)]));
+        assert!(!hub.join(0, &a, 12, &inbox));
+        assert!(hub.join(0, &a, 13, &inbox));
+        hub.publish(&batch(11..14, &["a", "a"]));
+        assert_eq!(
+            taken(&inbox),
+            (vec![(13, 2)], vec![]),
+            "old events that still waited"
+        );
+    }
+
+    #[test]
+    fn when_it_closes_everyone_is_told() {
+        let (hub, early, late) = (Hub::at(5), inbox(2), inbox(2));
+        assert!(hub.join(0, &of("a"), 6, &early));
+        hub.close();
+        assert!(hub.join(1, &of("a"), 6, &late));
+        assert!(early.take().closed && late.take().closed);
     }
 }

@@ -7,14 +7,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use corten_store::kv::Change;
 use tokio::sync::Notify;
 
-/// Revisions that may wait on one stream.
-const REVISIONS: usize = 1024;
-/// Keys and values that may wait on one stream, in bytes; one revision may always.
-const BYTES: usize = 4 << 20;
+/// What one stream may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Revisions that may wait on it, once for each watcher that wants them.
+    pub revisions: usize,
+    /// Keys and values that may wait on it, in bytes; one revision may always.
+    pub bytes: usize,
+    /// Events read from the history in one turn, or those of one revision.
+    pub page: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            revisions: 1024,
+            bytes: 4 << 20,
+            page: 256,
+        }
+    }
+}
 
 /// The queue of one stream.
 #[derive(Debug, Default)]
 pub struct Inbox {
+    bounds: Bounds,
     waiting: Mutex<Waiting>,
     wake: Notify,
 }
@@ -43,12 +60,21 @@ pub struct Item {
 }
 
 impl Inbox {
+    /// An empty one.
+    pub fn new(bounds: Bounds) -> Inbox {
+        Inbox {
+            bounds,
+            ..Inbox::default()
+        }
+    }
+
     /// Adds an item; false when there is no room, and the watcher is marked as behind.
     pub fn push(&self, item: Item) -> bool {
         let bytes = item.changes.iter().map(weight).sum::<usize>();
         let mut waiting = self.lock();
         let has_room = waiting.items.is_empty()
-            || waiting.items.len() < REVISIONS && waiting.bytes.saturating_add(bytes) <= BYTES;
+            || waiting.items.len() < self.bounds.revisions
+                && waiting.bytes.saturating_add(bytes) <= self.bounds.bytes;
         if has_room {
             waiting.bytes += bytes;
             waiting.items.push_back(item);
