@@ -29,7 +29,7 @@ pub enum Action {
         /// The file's text.
         text: String,
     },
-    /// LinkUnitFiles, runtime, force: systemd does not search our folder.
+    /// Puts a link to our unit file where systemd searches until the next boot: it does not search our folder.
     Link(UnitName),
     /// EnableUnitFiles, runtime, force.
     Enable(UnitName),

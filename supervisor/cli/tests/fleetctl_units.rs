@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     {
         return corten_cli::fleetctl::main(args);
     }
-    let tests: [Test; 8] = [
+    let tests: [Test; 9] = [
         ("containers become services", containers_become_services),
         (
             "containers that cannot be run are refused",
@@ -35,6 +35,10 @@ fn main() -> ExitCode {
             a_roll_goes_on_where_it_was_left,
         ),
         ("a restart of nothing fails", a_restart_of_nothing_fails),
+        (
+            "a second start does not hide a failure",
+            a_second_start_does_not_hide_a_failure,
+        ),
         (
             "a template of the same command counts",
             a_template_of_the_same_command_counts,
@@ -263,6 +267,17 @@ fn a_restart_of_nothing_fails(rig: &Rig) {
         "{err}"
     );
     assert!(!rig.api.changes().is_empty());
+}
+
+fn a_second_start_does_not_hide_a_failure(rig: &Rig) {
+    rig.file("bad.service", "[Service]\nExecStart=/bin/false\n");
+    rig.run("start bad.service", 1);
+    let (_, err) = rig.run("start bad.service", 1);
+    let said = "Unit bad.service was started before, and is not again: it is failed (failed); fleetctl restart bad.service";
+    assert!(err.starts_with(said), "{err}");
+    rig.file("good.service", "[Service]\nExecStart=/bin/true\n");
+    rig.run("start good.service", 0);
+    rig.prints("start good.service", "");
 }
 
 fn a_template_of_the_same_command_counts(rig: &Rig) {

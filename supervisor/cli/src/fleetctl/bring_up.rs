@@ -11,7 +11,7 @@ use super::api::Api;
 use super::fault::Failure;
 use super::follow::{Patience, Wait, follow};
 use super::resolve::{self, Found, Plan, Verb};
-use super::wait::Goal;
+use super::wait::{Goal, SETTLED, Verdict, judge};
 use super::wire::{Rollout, Unit};
 use super::{SIGNED, arguments_of, go, local};
 use crate::terminal::{say, tell};
@@ -277,10 +277,12 @@ async fn advance(
         Verb::Submit | Verb::Start => ("start", "starting"),
     };
     let mut waits = Vec::new();
+    let mut good = true;
     for unit in units {
         let is_there = !unit.replaced && unit.desired == verb.desired();
         let rolls = every && unit.rolls;
         if is_there && !rolls && (!every || unit.global) {
+            good &= verb != Verb::Start || unit.global || stands(api, &unit.name).await?;
             continue;
         }
         if unit.desired != verb.desired() {
@@ -300,5 +302,25 @@ async fn advance(
             _ => waits.push(Wait::new(&unit.name, goal)),
         }
     }
-    Ok(u8::from(!follow(api, waits, patience).await))
+    good &= follow(api, waits, patience).await;
+    Ok(u8::from(!good))
+}
+
+/// Has a unit that was started before not failed? It is not started again; who asks for that must not believe that it runs.
+async fn stands(api: &mut Api, name: &str) -> Result<bool, Failure> {
+    let looking = |fault| Failure::new(format!("Error starting units: {fault}"));
+    let unit = api.unit(name).await.map_err(looking)?;
+    let states = api.states_of(name).await.map_err(looking)?;
+    let Verdict::Failed(why) = judge(&Goal::Started { hash: None }, unit.as_ref(), &states, SETTLED) else {
+        return Ok(true);
+    };
+    let told_what_to_do = states.iter().any(|state| !state.start_error.is_empty());
+    let advice = match told_what_to_do {
+        true => String::new(),
+        false => format!("; fleetctl restart {name} starts it again, fleetctl journal {name} may say why"),
+    };
+    tell(format!(
+        "Unit {name} was started before, and is not again: {why}{advice}"
+    ));
+    Ok(false)
 }

@@ -27,6 +27,10 @@ pub(super) async fn cat(api: &mut Api, matches: &ArgMatches) -> Result<u8, Failu
 pub(super) fn not_loaded(unit: &Unit) -> String {
     let name = &unit.name;
     let why = match (unit.desired_state.as_str(), unit.unplaced_reason.as_str()) {
+        _ if UnitName::parse(name).is_ok_and(|name| name.is_template()) => {
+            let instance = name.replacen('@', "@NAME", 1);
+            format!("It is a template, of which instances are started: fleetctl start {instance}")
+        }
         ("inactive" | "", _) => format!("Nobody has asked for it: fleetctl start {name}"),
         (desired, "") => format!("It is to be {desired}, and not there yet."),
         (desired, reason) => format!("It is to be {desired}, but waits for a machine: {reason}"),

@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::wire::{Rollout, State, Unit};
 
 /// How long failed or inactive must be seen after the launch before it is believed.
-const SETTLED: Duration = Duration::from_millis(1500);
+pub(super) const SETTLED: Duration = Duration::from_millis(1500);
 
 /// What the user asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,7 +170,7 @@ fn started(hash: Option<&str>, state: Option<&State>, launched_for: Duration) ->
         ("inactive" | "failed", _) if !state.start_error.is_empty() => {
             let (why, name) = (&state.start_error, &state.name);
             Verdict::Failed(format!(
-                "{why}; once that is mended: fleetctl stop {name}; fleetctl start {name}"
+                "{why}; once that is mended: fleetctl restart {name}, or, with another file, start --replace {name}"
             ))
         }
         _ if broken && settled => Verdict::Failed(format!("systemd cannot load it: {}", state.load)),

@@ -4,6 +4,8 @@
 //! a signal queue that nobody empties would keep method replies from being read, too.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +43,10 @@ type Row = (
 );
 /// The signal's body: job id, job path, unit, result.
 type JobRemoved = (u32, OwnedObjectPath, String, String);
-/// One row of what LinkUnitFiles and its kin answer: change, link, target.
+/// One row of what EnableUnitFiles and its kin answer: change, link, target.
 type FileChange = (String, String, String);
+/// Where systemd looks for units until the next boot, before it looks below /usr.
+const RUNTIME_UNITS: &str = "/run/systemd/system";
 
 /// The system's systemd.
 #[derive(Debug, Default)]
@@ -146,6 +150,21 @@ fn refused(verb: &'static str, what: &str, error: &zbus::Error) -> SystemdError 
     }
 }
 
+/// Puts a link to `file` into a folder, in the place of whatever has its name there.
+fn link_into(folder: &Path, file: &Path) -> io::Result<()> {
+    let name = file.file_name().unwrap_or_default();
+    // systemd leaves out hidden files.
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    let new = folder.join(hidden);
+    std::fs::create_dir_all(folder)?;
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => std::os::unix::fs::symlink(file, &new)?,
+    }
+    std::fs::rename(&new, folder.join(name))
+}
+
 /// Gathers the names in signals until the connection breaks.
 async fn listen(properties: MessageStream, manager: MessageStream, changes: Arc<Changes>) {
     let mut signals = futures_util::stream::select(properties, manager);
@@ -178,11 +197,16 @@ impl Systemd for SystemBus {
         self.connection().await.map(drop)
     }
 
+    /// What LinkUnitFiles does; but after that systemd calls every unit outdated, in `systemctl status` too, until it reads all
+    /// files again.
     async fn link(&self, file: &Path) -> Result<(), SystemdError> {
-        let file = file.to_string_lossy();
-        let body = (vec![file.as_ref()], true, true);
-        let _: Vec<FileChange> = self.call("link", &file, "LinkUnitFiles", &body).await?;
-        Ok(())
+        let refused = |error: io::Error| SystemdError::Refused {
+            verb: "link",
+            what: file.display().to_string(),
+            name: RUNTIME_UNITS.to_owned(),
+            message: error.to_string(),
+        };
+        link_into(Path::new(RUNTIME_UNITS), file).map_err(refused)
     }
 
     async fn enable(&self, unit: &str) -> Result<(), SystemdError> {
@@ -246,5 +270,33 @@ impl Systemd for SystemBus {
 
     fn ended_badly(&self) -> BTreeMap<String, String> {
         self.changes.ended_badly()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_takes_the_place_of_what_is_there() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().join("system");
+        let link = folder.join("a.service");
+        link_into(&folder, Path::new("/run/one/a.service")).unwrap();
+        std::fs::write(folder.join(".a.service"), "left by who was killed").unwrap();
+        link_into(&folder, Path::new("/run/two/a.service")).unwrap();
+        assert_eq!(
+            std::fs::read_link(&link).unwrap(),
+            Path::new("/run/two/a.service")
+        );
+        std::fs::remove_file(&link).unwrap();
+        std::fs::write(&link, "a file").unwrap();
+        link_into(&folder, Path::new("/run/one/a.service")).unwrap();
+        assert_eq!(
+            std::fs::read_link(&link).unwrap(),
+            Path::new("/run/one/a.service")
+        );
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
     }
 }

@@ -2,6 +2,7 @@
 
 mod docker;
 mod faults;
+mod finding;
 mod fleet;
 mod store;
 

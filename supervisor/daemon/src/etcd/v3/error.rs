@@ -78,13 +78,21 @@ pub fn in_etcds_words<B>(mut response: Response<B>) -> Response<B> {
     let is_out_of_range = |code: &axum::http::HeaderValue| code.as_bytes() == b"11";
     if response.headers().get("grpc-status").is_some_and(is_out_of_range)
         && let Some(status) = Status::from_header_map(response.headers())
-        && let Some((found, limit)) = too_long(status.message())
     {
-        let text = format!("grpc: received message larger than max ({found} vs. {limit})");
         // Digits and letters fit a header.
-        let _ = Status::resource_exhausted(text).add_header(response.headers_mut());
+        let _ = status_in_etcds_words(status).add_header(response.headers_mut());
     }
     response
+}
+
+/// The same of the status alone, for who is in the middle of a stream.
+pub fn status_in_etcds_words(status: Status) -> Status {
+    match too_long(status.message()) {
+        Some((found, limit)) => Status::resource_exhausted(format!(
+            "grpc: received message larger than max ({found} vs. {limit})"
+        )),
+        None => status,
+    }
 }
 
 /// The message's length and the longest allowed.

@@ -18,7 +18,7 @@ use corten_etcd_api::v3electionpb::election_client::ElectionClient;
 use futures_util::stream;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
-use tonic::{Request, Streaming};
+use tonic::{Code, Request, Streaming};
 
 use super::{TTL, connect, put};
 use crate::testing::{self, until, within};
@@ -282,4 +282,25 @@ async fn who_wants_a_leader_leaves_one_that_nobody_follows() {
         .await;
     assert!(!whoever.next().await.canceled, "who did not ask for one goes on");
     machines[leader].stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_asks_for_too_much_is_told_so() {
+    let mut machines = testing::cluster(1, TTL).await;
+    let mut watches = Stream::open(connect(machines[0].clients).await, "").await;
+    let create = WatchCreateRequest {
+        key: vec![b'k'; 3 << 20].into(),
+        ..WatchCreateRequest::default()
+    };
+    watches.ask(RequestUnion::CreateRequest(create)).await;
+    let told = within("the stream's end", watches.answers.message())
+        .await
+        .unwrap_err();
+    assert_eq!(told.code(), Code::ResourceExhausted);
+    let text = told.message();
+    assert!(
+        text.starts_with("grpc: received message larger than max (") && text.ends_with(" vs. 2097152)"),
+        "{text}"
+    );
+    machines[0].stop().await;
 }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::messages::interest;
-use crate::etcd::v3::{V3, leaderless};
+use crate::etcd::v3::{V3, error, leaderless};
 
 /// How often quiet watchers that asked for it are told how far they are; etcd's interval.
 const PROGRESS: Duration = Duration::from_secs(600);
@@ -93,7 +93,8 @@ impl Stream {
                     Ok(Some(request)) => self.take(request).await?,
                     // The client asks for nothing more, and still listens.
                     Ok(None) => asking = false,
-                    Err(_) => return Err(End::Gone),
+                    // Too long, or no request at all. One that has gone hears nothing of it.
+                    Err(status) => return Err(End::Told(error::status_in_etcds_words(status))),
                 },
                 () = inbox.woken() => {}
                 () = std::future::ready(()), if has_more => {}
