@@ -8,7 +8,7 @@ use super::{NODES, cluster};
 
 /// How often systemd has read all files again, on each machine.
 fn reloads(c: &Cluster) -> Result<String> {
-    let count = "journalctl -b _PID=1 --no-pager -q | grep -c 'Reloading requested' || true";
+    let count = "sudo journalctl -b _PID=1 --no-pager -q | grep -c 'Reloading requested' || true";
     let counts = NODES.iter().map(|node| c.run(node, count));
     Ok(counts.collect::<Result<Vec<_>>>()?.concat())
 }
@@ -39,7 +39,7 @@ fn new_units_are_found_without_a_reload() -> Result<()> {
         for node in NODES {
             let missed = c.run(
                 node,
-                "journalctl -u corten --no-pager -q | grep 'has missed' || true",
+                "sudo journalctl -b -u corten --no-pager -q | grep 'has missed' || true",
             )?;
             ensure!(missed.is_empty(), "{node}: {missed}");
             let outdated = c.run(node, "systemctl show -P NeedDaemonReload corten.service")?;
