@@ -307,8 +307,11 @@ mod tests {
         Arc::new(Inbox::new(bounds))
     }
 
-    /// Revisions with how many changes each, and who is behind.
-    fn taken(inbox: &Inbox) -> (Vec<(i64, usize)>, Vec<(u64, i64)>) {
+    /// Revisions, with how many changes each.
+    type Told = Vec<(i64, usize)>;
+
+    /// What was told, and who is behind.
+    fn taken(inbox: &Inbox) -> (Told, Vec<(u64, i64)>) {
         let waiting = inbox.take();
         let items = waiting.items.iter();
         let items = items.map(|item| (item.revision, item.changes.len())).collect();
