@@ -8,7 +8,7 @@ use super::{NODES, cluster};
 
 /// How often systemd has read all files again, on each machine.
 fn reloads(c: &Cluster) -> Result<String> {
-    let count = "sudo journalctl -b _PID=1 --no-pager -q | grep -c 'Reloading requested' || true";
+    let count = "sudo journalctl -b _PID=1 --no-pager -q | grep -c 'Reloading finished' || true";
     let counts = NODES.iter().map(|node| c.run(node, count));
     Ok(counts.collect::<Result<Vec<_>>>()?.concat())
 }
