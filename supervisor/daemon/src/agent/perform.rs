@@ -199,7 +199,7 @@ impl<S: Systemd> Performer<'_, S> {
     /// was made right after it looked can be missed.
     async fn find(&self, unit: &UnitName) -> Result<(), ActionError> {
         let seen = self.systemd.observe(&[unit.to_string()]).await?;
-        if seen.iter().any(|seen| seen.load == "not-found") {
+        if seen.iter().all(|seen| seen.load == "not-found") {
             tracing::info!("systemd has missed {unit}: daemon-reload");
             self.pulse.beat();
             self.reload().await?;

@@ -252,7 +252,7 @@ impl Systemd for SystemBus {
         }
         let rows = match self.list(units).await {
             // It answers for all or for none.
-            Err(SystemdError::Refused { .. }) if units.len() > 1 => self.list_each(units).await?,
+            Err(SystemdError::Refused { .. }) => self.list_each(units).await?,
             rows => rows?,
         };
         let observed = |(name, _, load, active, sub, ..): Row| Observed {
