@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     {
         return corten_cli::fleetctl::main(args);
     }
-    let tests: [Test; 9] = [
+    let tests: [Test; 10] = [
         ("containers become services", containers_become_services),
         (
             "containers that cannot be run are refused",
@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         ),
         ("a roll that ends early says so", a_roll_that_ends_early_says_so),
         ("a global unit is rolled", a_global_unit_is_rolled),
+        ("a machine that comes has its address", a_newcomer_has_its_address),
         ("the status of units as JSON", the_status_of_units_as_json),
     ];
     for (name, test) in tests {
@@ -102,6 +103,19 @@ impl Rig {
     #[track_caller]
     fn prints(&self, line: &str, expected: &str) {
         assert_eq!(self.run(line, 0), (expected.to_owned(), String::new()), "{line}");
+    }
+}
+
+/// Machines are asked for before what runs on them, and again if one came between.
+fn a_newcomer_has_its_address(rig: &Rig) {
+    rig.file("web.service", "[Service]\nExecStart=/bin/true\n");
+    rig.run("start web.service", 0);
+    for list in [
+        "list-units --no-legend --fields=machine",
+        "list-unit-files --no-legend --fields=target",
+    ] {
+        rig.api.come_late();
+        rig.prints(list, "01234567.../127.0.0.1\n");
     }
 }
 

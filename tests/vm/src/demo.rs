@@ -175,7 +175,7 @@ fn lose(cluster: &mut Cluster, steps: &Steps) -> Result<()> {
         MOVED_WITHIN,
         |rows| {
             rows.iter()
-                .any(|row| row.unit == WANDERER && row.active == "active" && row.address != address)
+                .any(|row| row.unit == WANDERER && row.is_active_elsewhere(&address))
         },
     )?;
     steps.line(format_args!(

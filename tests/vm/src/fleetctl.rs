@@ -50,6 +50,13 @@ pub struct UnitRow {
     pub sub: String,
 }
 
+impl UnitRow {
+    /// Is it active on a machine whose address is known, and is another than `address`?
+    pub fn is_active_elsewhere(&self, address: &str) -> bool {
+        self.active == "active" && !self.address.is_empty() && self.address != address
+    }
+}
+
 impl Fleetctl {
     /// By way of the machine `name`.
     pub fn by(cluster: &Cluster, name: &str) -> Result<Fleetctl> {

@@ -1,5 +1,7 @@
 //! `list-machines`, `list-units`, `list-unit-files`: what stands in each column of the table; in JSON it is [`json`]'s.
 
+use std::collections::BTreeMap;
+
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde_json::Value;
@@ -23,6 +25,14 @@ pub(super) const UNIT_FIELDS: [&str; 9] = [
 
 /// Characters of a hash that are shown unless `--full`.
 const SHORT_HASH: usize = 7;
+
+/// Machines by their ids.
+type Machines = BTreeMap<String, Machine>;
+
+fn by_id(machines: Vec<Machine>) -> Machines {
+    let keyed = machines.into_iter().map(|machine| (machine.id.clone(), machine));
+    keyed.collect()
+}
 
 /// Runs `list-machines`.
 pub(super) async fn machines(api: &mut Api, matches: &ArgMatches) -> Result<(), Failure> {
@@ -50,8 +60,10 @@ pub(super) async fn machines(api: &mut Api, matches: &ArgMatches) -> Result<(), 
 /// Runs `list-units`.
 pub(super) async fn units(api: &mut Api, matches: &ArgMatches) -> Result<(), Failure> {
     let view = View::read(matches, &STATE_FIELDS)?;
-    let states = api.states().await.map_err(retrieving)?;
     let machines = view.machines(api, "machine").await;
+    let states = api.states().await.map_err(retrieving)?;
+    let places = states.iter().map(|state| state.machine_id.as_str());
+    let machines = view.with_newcomers(api, machines, places).await;
     view.print(
         &states,
         |state, field| state_field(state, field, view.full, &machines),
@@ -66,8 +78,10 @@ pub(super) async fn unit_files(api: &mut Api, matches: &ArgMatches) -> Result<()
     if view.fields.iter().any(|field| field == "tmachine") {
         tell("WARNING: The \"tmachine\" field is deprecated. Use \"target\" instead");
     }
-    let units = api.units().await.map_err(retrieving)?;
     let machines = view.machines(api, "target").await;
+    let units = api.units().await.map_err(retrieving)?;
+    let places = units.iter().map(|unit| unit.machine_id.as_str());
+    let machines = view.with_newcomers(api, machines, places).await;
     view.print(
         &units,
         |unit, field| unit_field(unit, field, view.full, &machines),
@@ -130,16 +144,32 @@ impl View {
         table::lay_out(&rows).iter().for_each(say);
     }
 
-    /// The machines, where a column shows their addresses; a list without them is better than none.
-    async fn machines(&self, api: &mut Api, field: &str) -> Vec<Machine> {
+    /// The machines, where a column shows their addresses; a list without them is better than none. They are asked for before
+    /// what runs on them: of a machine that is lost in between nothing is left to show then, and none stands without address.
+    async fn machines(&self, api: &mut Api, field: &str) -> Option<Machines> {
         let shown = self
             .fields
             .iter()
             .any(|shown| shown.ends_with(field) || shown == "tmachine");
-        if shown && !self.json {
-            api.machines().await.unwrap_or_default()
-        } else {
-            Vec::new()
+        match shown && !self.json {
+            true => Some(by_id(api.machines().await.unwrap_or_default())),
+            false => None,
+        }
+    }
+
+    /// `machines`, asked for again where something runs at a place that came after them.
+    async fn with_newcomers<'a>(
+        &self,
+        api: &mut Api,
+        machines: Option<Machines>,
+        mut places: impl Iterator<Item = &'a str>,
+    ) -> Machines {
+        let Some(machines) = machines else {
+            return Machines::new();
+        };
+        match places.all(|place| place.is_empty() || machines.contains_key(place)) {
+            true => machines,
+            false => api.machines().await.map_or(machines, by_id),
         }
     }
 }
@@ -159,7 +189,7 @@ fn machine_field(machine: &Machine, field: &str, full: bool) -> String {
     }
 }
 
-fn state_field(state: &State, field: &str, full: bool, machines: &[Machine]) -> String {
+fn state_field(state: &State, field: &str, full: bool, machines: &Machines) -> String {
     match field {
         "unit" => state.name.clone(),
         "load" => state.load.clone(),
@@ -171,7 +201,7 @@ fn state_field(state: &State, field: &str, full: bool, machines: &[Machine]) -> 
     }
 }
 
-fn unit_field(unit: &Unit, field: &str, full: bool, machines: &[Machine]) -> String {
+fn unit_field(unit: &Unit, field: &str, full: bool, machines: &Machines) -> String {
     match field {
         "unit" => unit.name.clone(),
         "global" => unit.is_global().to_string(),
@@ -186,17 +216,18 @@ fn unit_field(unit: &Unit, field: &str, full: bool, machines: &[Machine]) -> Str
     }
 }
 
-fn where_is(id: &str, full: bool, machines: &[Machine]) -> String {
+fn where_is(id: &str, full: bool, machines: &Machines) -> String {
     if id.is_empty() {
         return "-".to_owned();
     }
-    let known = machines.iter().find(|machine| machine.id == id).cloned();
-    known
-        .unwrap_or_else(|| Machine {
+    match machines.get(id) {
+        Some(machine) => machine.legend(full),
+        None => Machine {
             id: id.to_owned(),
             ..Machine::default()
-        })
-        .legend(full)
+        }
+        .legend(full),
+    }
 }
 
 fn shortened(hash: &str, full: bool) -> &str {
@@ -256,13 +287,14 @@ mod tests {
             machine_id: machine().id,
             ..State::default()
         };
+        let none = Machines::new();
         assert_eq!(
-            state_field(&state, "machine", false, &[machine()]),
+            state_field(&state, "machine", false, &by_id(vec![machine()])),
             "01234567.../10.0.0.1"
         );
-        assert_eq!(state_field(&state, "machine", false, &[]), "01234567...");
-        assert_eq!(state_field(&state, "reason", false, &[]), "-");
-        assert_eq!(state_field(&state, "hash", false, &[]), "3750b3e");
+        assert_eq!(state_field(&state, "machine", false, &none), "01234567...");
+        assert_eq!(state_field(&state, "reason", false, &none), "-");
+        assert_eq!(state_field(&state, "hash", false, &none), "3750b3e");
         assert_eq!(
             state_field(
                 &State {
@@ -271,16 +303,17 @@ mod tests {
                 },
                 "hash",
                 false,
-                &[]
+                &none
             ),
             "abc"
         );
-        assert_eq!(state_field(&State::default(), "hash", false, &[]), "-");
-        assert_eq!(state_field(&State::default(), "machine", false, &[]), "-");
+        assert_eq!(state_field(&State::default(), "hash", false, &none), "-");
+        assert_eq!(state_field(&State::default(), "machine", false, &none), "-");
     }
 
     #[test]
     fn unit_files_have_their_columns() {
+        let none = Machines::new();
         let file = UnitFile::parse("[Unit]\nDescription=d e\n").unwrap();
         let unit = Unit {
             current_state: "inactive".into(),
@@ -298,11 +331,12 @@ mod tests {
             ..global.clone()
         };
         assert_eq!(
-            unit_field(&rolling, "reason", false, &[]),
+            unit_field(&rolling, "reason", false, &none),
             "new on 1 of 3 machines; stopped: why"
         );
         let row = |unit: &Unit| {
-            ["desc", "dstate", "state", "target", "global", "reason"].map(|f| unit_field(unit, f, false, &[]))
+            ["desc", "dstate", "state", "target", "global", "reason"]
+                .map(|f| unit_field(unit, f, false, &none))
         };
         assert_eq!(row(&unit), ["d e", "launched", "inactive", "-", "false", "-"]);
         assert_eq!(row(&global), ["-", "launched", "-", "global", "true", "-"]);

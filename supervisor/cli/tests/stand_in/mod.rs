@@ -33,6 +33,8 @@ struct Kept {
     changes: Vec<String>,
     /// Answer every change of this unit with 500.
     broken: Option<String>,
+    /// So often the machine is not yet there when it is asked for.
+    late: usize,
 }
 
 struct Unit {
@@ -66,6 +68,11 @@ impl Api {
     /// From now on changes of this unit fail.
     pub fn break_changes_of(&self, name: &str) {
         self.kept().broken = Some(name.to_owned());
+    }
+
+    /// The machine comes after it was asked for once more, with its units.
+    pub fn come_late(&self) {
+        self.kept().late = 1;
     }
 
     /// The text of a unit it keeps.
@@ -105,6 +112,10 @@ impl Api {
         let path = path.replace("%40", "@");
         let mut kept = self.kept();
         match (method, path.strip_prefix("/fleet/v1/").unwrap_or_default()) {
+            ("GET", "machines") if kept.late > 0 => {
+                kept.late -= 1;
+                (200, json!({"machines": []}))
+            }
             ("GET", "machines") => (
                 200,
                 json!({"machines": [{"id": MACHINE, "primaryIP": "127.0.0.1"}]}),

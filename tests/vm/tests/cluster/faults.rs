@@ -59,7 +59,7 @@ fn a_machine_cut_off_loses_its_unit_and_stops_it_when_it_is_back() -> Result<()>
             let is_one = |row: &&UnitRow| ["single.service", "fenced.service"].contains(&row.unit.as_str());
             rows.iter()
                 .filter(is_one)
-                .filter(|row| row.active == "active" && row.address != address)
+                .filter(|row| row.is_active_elsewhere(&address))
                 .count()
                 == 2
         })?;
