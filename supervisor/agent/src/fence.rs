@@ -14,7 +14,7 @@
 //! It holds as long as this machine's supervisor runs and systemd answers within the last sixth of the TTL. A machine that
 //! stands still as a whole, and one whose supervisor is dead, ends them when it goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use corten_spec::unit_name::UnitName;
@@ -61,13 +61,19 @@ pub struct Fenced {
     pub rest: Vec<Action>,
 }
 
-/// [`reconcile`], under what this contact permits.
+/// [`reconcile`], under what this contact permits. A machine that the cluster does not have leaves alone what it is to have,
+/// and only ends what it is not to have: a roll that begins meanwhile counts on that it has what it had.
 pub fn reconcile_fenced(
     desired: &[DesiredUnit],
     observed: &BTreeMap<UnitName, Observed>,
     contact: Contact,
+    is_member: bool,
 ) -> Fenced {
     let mut rest = reconcile(desired, observed);
+    if !is_member {
+        let desired: BTreeSet<&UnitName> = desired.iter().map(|wanted| &wanted.name).collect();
+        rest.retain(|action| !action.unit().is_some_and(|unit| desired.contains(unit)));
+    }
     if contact != Contact::Near {
         rest.retain(|action| {
             !action
@@ -125,6 +131,7 @@ mod tests {
         let on_disk = OnDisk {
             hash: file.hash(),
             requirements: requirements.clone(),
+            has_install: file.has_install(),
             launched: active != "inactive",
             start_error: String::new(),
         };
@@ -162,13 +169,28 @@ mod tests {
             unit("e.service", "", "inactive"),
         ];
         let (desired, observed): (Vec<_>, BTreeMap<_, _>) = units.into_iter().unzip();
-        let next = |contact| print(&reconcile_fenced(&desired, &observed, contact));
+        let next = |contact| print(&reconcile_fenced(&desired, &observed, contact, true));
         assert_eq!(next(Contact::Near), "then start c.service, start e.service");
         assert_eq!(next(Contact::Lost), "stop a.service, then start e.service");
         assert_eq!(
             next(Contact::Overdue),
             "stop a.service, kill a.service, kill b.service, then start e.service"
         );
+    }
+
+    #[test]
+    fn who_is_no_member_leaves_alone_what_it_is_to_have() {
+        let (started, to_start) = unit("a.service", "", "inactive");
+        let (mut changed, to_change) = unit("b.service", "", "active");
+        changed.hash = "another".to_owned();
+        let (_, not_ours_any_more) = unit("c.service", "", "active");
+        let (desired, observed) = (
+            [started, changed],
+            [to_start, to_change, not_ours_any_more].into(),
+        );
+        let next = |is_member| print(&reconcile_fenced(&desired, &observed, Contact::Near, is_member));
+        assert_eq!(next(true), "then stop b.service, stop c.service, start a.service");
+        assert_eq!(next(false), "then stop c.service");
     }
 
     #[test]
@@ -180,7 +202,7 @@ mod tests {
         let old = (old.0, unit("b.service", "", "active").1.1);
         let desired = [wanted, new_fenced];
         let observed: BTreeMap<_, _> = [old_fenced, old].into();
-        let next = reconcile_fenced(&desired, &observed, Contact::Lost);
+        let next = reconcile_fenced(&desired, &observed, Contact::Lost, true);
         assert_eq!(print(&next), "stop a.service, stop b.service, then ");
         assert_eq!(fence(&desired, &observed, Contact::Lost), next.ends);
         assert_eq!(

@@ -10,6 +10,8 @@ pub struct OnDisk {
     pub hash: String,
     /// What it asks of its neighbours.
     pub requirements: Requirements,
+    /// It has an [Install] section, for which systemd may have made links.
+    pub has_install: bool,
     /// We asked systemd to start it and not to stop it since: true from `Start` to `Stop` or `Remove`, whatever came of
     /// the start. The shell keeps this beside the file, so that it outlives the supervisor and ends with the boot.
     pub launched: bool,

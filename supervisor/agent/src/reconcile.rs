@@ -18,6 +18,8 @@ pub enum Action {
     Kill(UnitName),
     /// DisableUnitFiles, runtime: removes links, the one made by `Link` too.
     Disable(UnitName),
+    /// Removes the link made by `Link`, where there can be no others: systemd looks through all its folders for them.
+    Unlink(UnitName),
     /// ResetFailedUnit.
     ResetFailed(UnitName),
     /// Removes our unit file. The unit counts as not launched from now on.
@@ -51,6 +53,7 @@ impl Action {
             Action::Stop(unit)
             | Action::Kill(unit)
             | Action::Disable(unit)
+            | Action::Unlink(unit)
             | Action::ResetFailed(unit)
             | Action::Remove(unit)
             | Action::Link(unit)
@@ -112,7 +115,11 @@ fn unload(name: &UnitName, seen: &Observed, steps: &mut Vec<Action>) {
         }
         return;
     }
-    steps.push(Action::Disable(name.clone()));
+    let has_install = seen.on_disk.as_ref().is_some_and(|on_disk| on_disk.has_install);
+    steps.push(match has_install {
+        true => Action::Disable(name.clone()),
+        false => Action::Unlink(name.clone()),
+    });
     if seen.active == "failed" {
         steps.push(Action::ResetFailed(name.clone()));
     }

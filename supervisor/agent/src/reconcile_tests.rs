@@ -36,6 +36,7 @@ fn see(unit: &str, content: Option<&str>, active: &str, launched: bool) -> (Unit
         OnDisk {
             hash: file.hash(),
             requirements: Requirements::of(&name(unit), &file),
+            has_install: file.has_install(),
             launched,
             start_error: String::new(),
         }
@@ -54,6 +55,7 @@ fn print(actions: &[Action]) -> String {
         Action::Stop(u) => format!("stop {u}"),
         Action::Kill(u) => format!("kill {u}"),
         Action::Disable(u) => format!("disable {u}"),
+        Action::Unlink(u) => format!("unlink {u}"),
         Action::ResetFailed(u) => format!("reset-failed {u}"),
         Action::Remove(u) => format!("remove {u}"),
         Action::Write { unit, .. } => format!("write {unit}"),
@@ -71,10 +73,10 @@ const TWO: &str = "[Service]\nExecStart=/bin/two\n[Install]\nWantedBy=multi-user
 
 #[test]
 fn one_unit_takes_the_next_step() {
-    let unload = "disable a.service, remove a.service, reload";
+    let unload = "unlink a.service, remove a.service, reload";
     let load = "write a.service, link a.service, reload";
     let load_start = format!("{load}, start a.service");
-    let exchange = "disable a.service, remove a.service, write a.service, link a.service, enable a.service, reload, \
+    let exchange = "unlink a.service, remove a.service, write a.service, link a.service, enable a.service, reload, \
                     start a.service";
     // wanted content and launch, content on disk, ActiveState, launched; what to do
     type Row<'a> = (Option<(&'a str, bool)>, Option<&'a str>, &'a str, bool, &'a str);
@@ -91,7 +93,7 @@ fn one_unit_takes_the_next_step() {
             Some(ONE),
             "failed",
             false,
-            "disable a.service, reset-failed a.service, remove a.service, reload",
+            "unlink a.service, reset-failed a.service, remove a.service, reload",
         ),
         (None, None, "active", false, ""),
         (Some((ONE, false)), None, "", false, load),
@@ -144,7 +146,7 @@ fn devices_are_not_waited_for() {
     .into();
     assert_eq!(
         print(&reconcile(&[], &observed)),
-        "disable dev-sda.device, remove dev-sda.device, reload"
+        "unlink dev-sda.device, remove dev-sda.device, reload"
     );
 }
 
@@ -165,7 +167,7 @@ fn many_units_go_in_fleets_order() {
     .into();
     assert_eq!(
         print(&reconcile(&desired, &observed)),
-        "stop going.service, disable gone.service, remove gone.service, write load.service, link load.service, \
+        "stop going.service, unlink gone.service, remove gone.service, write load.service, link load.service, \
          write new.service, link new.service, enable new.service, reload, stop stop.service, start new.service, \
          start start.service"
     );
@@ -253,6 +255,7 @@ fn act(observed: &mut BTreeMap<UnitName, Observed>, actions: &[Action]) {
                 seen.on_disk = Some(OnDisk {
                     hash: file.hash(),
                     requirements,
+                    has_install: file.has_install(),
                     launched: false,
                     start_error: String::new(),
                 });
@@ -341,6 +344,7 @@ proptest! {
             let on_disk = OnDisk {
                 hash: unit.hash.clone(),
                 requirements: unit.requirements.clone(),
+                has_install: unit.file.has_install(),
                 launched: unit.launch,
                 start_error: String::new(),
             };

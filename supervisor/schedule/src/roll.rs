@@ -6,6 +6,7 @@
 //! | may take the new file, and the unit is active there with it | up |
 //! | any other, and one that was there when the roll began and is away | down |
 //! | of those: may take the new file, or is, or may be, on the way to the one it keeps | down by the roll |
+//! | one that waits, was absent when the roll began, and still is | nothing: it may never come |
 //!
 //! | then | when |
 //! |---|---|
@@ -56,6 +57,8 @@ pub struct Kept {
     pub hash: String,
     /// It was allowed that file in an earlier roll that did not get to its end.
     pub moved: bool,
+    /// It was absent when the roll began.
+    pub absent: bool,
 }
 
 /// What is to be done.
@@ -98,7 +101,8 @@ pub fn next(roll: &RollView, runs: &BTreeSet<MachineId>, away: &BTreeSet<Machine
 
 /// Who may go on.
 fn allowed_now(roll: &RollView, machines: &[Machine<'_>], away: &BTreeSet<MachineId>) -> BTreeSet<MachineId> {
-    let lost = away.iter().filter(|id| roll.allowed.contains(*id)).count();
+    let moves = |id: &&MachineId| roll.waiting.get(*id).is_none_or(|kept| kept.moved);
+    let lost = away.iter().filter(moves).count();
     let mut down = machines.iter().filter(|machine| !machine.is_up()).count() + away.len();
     let mut by_roll = machines.iter().filter(|machine| machine.is_in_hand()).count() + lost;
     let mut turn: Vec<&Machine<'_>> = machines.iter().filter(|machine| machine.may_go_on()).collect();
@@ -178,7 +182,8 @@ impl<'r> Machine<'r> {
     fn is_in_hand(&self) -> bool {
         let at_rest = self.has_ended() || self.has_failed();
         let moves = match self.waits {
-            true => self.state.is_some() && (!self.has || (self.moved && !at_rest)),
+            true if self.moved => !at_rest,
+            true => self.state.is_some() && !self.has,
             false => !self.has_ended(),
         };
         moves && !self.is_up()

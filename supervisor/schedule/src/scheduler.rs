@@ -89,7 +89,8 @@ impl Scheduler {
         let runs: BTreeSet<MachineId> = on
             .map(|machine| self.cluster.spot(machine).machine.id.clone())
             .collect();
-        let members = roll.waiting.keys().chain(&roll.allowed);
+        let waiting = roll.waiting.iter().filter(|(_, kept)| !kept.absent);
+        let members = waiting.map(|(id, _)| id).chain(&roll.allowed);
         let away = members.filter(|id| !self.cluster.ids.contains_key(id.0.as_str()));
         roll::next(roll, &runs, &away.cloned().collect())
     }

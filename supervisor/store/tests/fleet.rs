@@ -358,6 +358,30 @@ fn a_roll_lets_machines_have_the_new_file_one_by_one() {
 }
 
 #[test]
+fn one_that_is_absent_when_a_roll_begins_keeps_its_file_too() {
+    let [a, b] = ["/a", "/b"].map(|run| everywhere(run, ""));
+    let leave = |n| Command::Leave {
+        id: id(n),
+        session: None,
+    };
+    let mut store = with_global(3, &a);
+    run(&mut store, leave(2));
+    run(&mut store, set(&b, 1));
+    assert_eq!(files(&store), "aaab");
+    let rollout = fleet::rolling(&store).unwrap().remove(0).rollout.unwrap();
+    assert_eq!(rollout.of(), 2, "nobody waits for it");
+    let absent = rollout.waiting.values().map(|waiting| waiting.absent);
+    assert_eq!(absent.collect::<Vec<_>>(), [false, true, false]);
+    run(&mut store, allow(&b, &[2]));
+    assert_eq!(files(&store), "abab");
+
+    let mut store = with_global(1, &a);
+    run(&mut store, leave(1));
+    run(&mut store, set(&b, 1));
+    assert!(fleet::rolling(&store).unwrap().is_empty(), "nobody is there");
+}
+
+#[test]
 fn a_roll_ends_with_what_it_protects() {
     let [a, b, c] = ["/a", "/b", "/c"].map(|run| everywhere(run, ""));
     let desire = |desired| Command::SetDesired {

@@ -4,7 +4,7 @@ use corten_schedule::{ClusterView, Decision, Kept, RollStep, RollView, UnitView}
 use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet::Requirements;
-use corten_store::fleet::{self, Answer, Command};
+use corten_store::fleet::{self, Answer, Command, Waiting};
 use corten_store::memory::Memory;
 use corten_store::{Response, apply};
 
@@ -90,9 +90,10 @@ pub fn rolls(state: &Memory) -> Vec<(UnitName, RollView)> {
 
 fn roll(state: &Memory, record: &fleet::UnitRecord) -> RollView {
     let rollout = record.rollout.clone().unwrap_or_default();
-    let kept = |id, moved| Kept {
+    let kept = |id, waiting: &Waiting| Kept {
         hash: rollout.kept_on(id).map(UnitFile::hash).unwrap_or_default(),
-        moved,
+        moved: waiting.moved,
+        absent: waiting.absent,
     };
     let waiting = rollout.waiting.iter();
     let states = fleet::states_of(state, &record.name).expect("memory does not fail");
@@ -100,7 +101,7 @@ fn roll(state: &Memory, record: &fleet::UnitRecord) -> RollView {
         hash: record.file.hash(),
         max_unavailable: rollout.max_unavailable as usize,
         waiting: waiting
-            .map(|(id, waiting)| (id.clone(), kept(id, waiting.moved)))
+            .map(|(id, waiting)| (id.clone(), kept(id, waiting)))
             .collect(),
         allowed: rollout.allowed.clone(),
         reason: rollout.reason.clone(),

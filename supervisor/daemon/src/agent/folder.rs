@@ -103,6 +103,7 @@ impl Folder {
         OnDisk {
             hash: file.hash(),
             requirements: Requirements::of(name, file),
+            has_install: file.has_install(),
             launched: mark.is_some(),
             start_error: mark.unwrap_or_default(),
         }

@@ -7,7 +7,7 @@ use corten_raft::{AppliedBatch, Node};
 use corten_spec::machine::{Machine, MachineId};
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet::Requirements;
-use corten_store::fleet::{self, Change, UnitRecord};
+use corten_store::fleet::{self, Change, MachineRecord, UnitRecord};
 use corten_store::{Event, StoreFault};
 
 /// The units assigned to this machine and the global ones.
@@ -15,6 +15,8 @@ use corten_store::{Event, StoreFault};
 pub struct Interest {
     /// This machine, with the metadata the cluster gives it.
     pub machine: Machine,
+    /// The cluster has it.
+    pub is_member: bool,
     /// By name.
     pub units: BTreeMap<UnitName, Candidate>,
 }
@@ -24,6 +26,7 @@ impl Interest {
     pub fn new(machine: Machine) -> Interest {
         Interest {
             machine,
+            is_member: false,
             units: BTreeMap::new(),
         }
     }
@@ -39,10 +42,16 @@ impl Interest {
         self.units = candidates
             .map(|candidate| (candidate.name.clone(), candidate))
             .collect();
-        if let Some(record) = machine.filter(|record| record.present) {
+        self.note_machine(machine);
+        Ok(())
+    }
+
+    fn note_machine(&mut self, record: Option<MachineRecord>) {
+        let record = record.filter(|record| record.present);
+        self.is_member = record.is_some();
+        if let Some(record) = record {
             self.machine = record.machine;
         }
-        Ok(())
     }
 
     /// Reads what a batch changed; true if anything of it concerns this machine.
@@ -68,12 +77,8 @@ impl Interest {
                 None => self.units.remove(name).is_some(),
             };
         }
-        if machine
-            && let Some(record) = node
-                .read(|tx| fleet::machine(tx, &id))?
-                .filter(|record| record.present)
-        {
-            self.machine = record.machine;
+        if machine {
+            self.note_machine(node.read(|tx| fleet::machine(tx, &id))?);
         }
         Ok(concerned)
     }
@@ -115,6 +120,7 @@ mod tests {
                 Waiting {
                     file: 0,
                     moved: false,
+                    absent: false,
                 },
             )]
             .into(),

@@ -146,7 +146,8 @@ impl<S: Systemd> Agent<S> {
         let (read, seen) = (self.read_store(), self.observe(&look.units).await);
         let wanted = self.wanted();
         self.warn_of_ttl(&wanted);
-        let Fenced { ends, rest } = reconcile_fenced(&wanted, &self.observed(), contact);
+        let Fenced { ends, rest } =
+            reconcile_fenced(&wanted, &self.observed(), contact, self.interest.is_member);
         self.end(&ends, pulse).await;
         let fence = (!ends.is_empty()).then_some(FENCE_RETRY);
         if !read || !seen {

@@ -171,6 +171,7 @@ impl<S: Systemd> Performer<'_, S> {
                 self.mark_stopped(unit)?;
             }
             Action::Disable(unit) => unless_unknown(systemd.disable(unit.as_str()).await)?,
+            Action::Unlink(unit) => systemd.unlink(&folder.path(unit)).await?,
             Action::ResetFailed(unit) => unless_unknown(systemd.reset_failed(unit.as_str()).await)?,
             Action::Remove(unit) => {
                 folder.owe_reload()?;
@@ -286,6 +287,7 @@ fn describe(action: &Action) -> &'static str {
         Action::Stop(_) => "stop",
         Action::Kill(_) => "kill",
         Action::Disable(_) => "disable",
+        Action::Unlink(_) => "unlink",
         Action::ResetFailed(_) => "reset-failed",
         Action::Remove(_) => "remove",
         Action::Write { .. } => "write",

@@ -120,6 +120,7 @@ fn roll_view(record: &UnitRecord, states: Vec<UnitState>) -> RollView {
     let kept = |waiting: Waiting| Kept {
         hash: hashes.get(waiting.file as usize).cloned().unwrap_or_default(),
         moved: waiting.moved,
+        absent: waiting.absent,
     };
     let waiting = rollout.waiting.into_iter();
     RollView {

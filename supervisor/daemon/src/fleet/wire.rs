@@ -198,9 +198,9 @@ pub fn file_of(options: Vec<WireOption>) -> Result<UnitFile, UnitFileError> {
 impl From<Rollout> for WireRollout {
     fn from(rollout: Rollout) -> WireRollout {
         WireRollout {
+            of: rollout.of(),
             allowed: rollout.allowed.len(),
             max_unavailable: rollout.max_unavailable,
-            of: rollout.allowed.len() + rollout.waiting.len(),
             reason: rollout.reason,
         }
     }

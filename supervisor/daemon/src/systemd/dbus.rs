@@ -165,6 +165,24 @@ fn link_into(folder: &Path, file: &Path) -> io::Result<()> {
     std::fs::rename(&new, folder.join(name))
 }
 
+/// Removes the link to `file`; what lies there instead is somebody else's.
+fn unlink_from(folder: &Path, file: &Path) -> io::Result<()> {
+    let link = folder.join(file.file_name().unwrap_or_default());
+    match std::fs::read_link(&link) {
+        Ok(to) if to == file => std::fs::remove_file(&link),
+        _ => Ok(()),
+    }
+}
+
+fn in_runtime_units(verb: &'static str, file: &Path, error: &io::Error) -> SystemdError {
+    SystemdError::Refused {
+        verb,
+        what: file.display().to_string(),
+        name: RUNTIME_UNITS.to_owned(),
+        message: error.to_string(),
+    }
+}
+
 /// Gathers the names in signals until the connection breaks.
 async fn listen(properties: MessageStream, manager: MessageStream, changes: Arc<Changes>) {
     let mut signals = futures_util::stream::select(properties, manager);
@@ -200,13 +218,11 @@ impl Systemd for SystemBus {
     /// What LinkUnitFiles does; but after that systemd calls every unit outdated, in `systemctl status` too, until it reads all
     /// files again.
     async fn link(&self, file: &Path) -> Result<(), SystemdError> {
-        let refused = |error: io::Error| SystemdError::Refused {
-            verb: "link",
-            what: file.display().to_string(),
-            name: RUNTIME_UNITS.to_owned(),
-            message: error.to_string(),
-        };
-        link_into(Path::new(RUNTIME_UNITS), file).map_err(refused)
+        link_into(Path::new(RUNTIME_UNITS), file).map_err(|error| in_runtime_units("link", file, &error))
+    }
+
+    async fn unlink(&self, file: &Path) -> Result<(), SystemdError> {
+        unlink_from(Path::new(RUNTIME_UNITS), file).map_err(|error| in_runtime_units("unlink", file, &error))
     }
 
     async fn enable(&self, unit: &str) -> Result<(), SystemdError> {
@@ -298,5 +314,11 @@ mod tests {
             Path::new("/run/one/a.service")
         );
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        unlink_from(&folder, Path::new("/run/two/a.service")).unwrap();
+        assert!(link.is_symlink(), "it leads elsewhere");
+        for _ in 0..2 {
+            unlink_from(&folder, Path::new("/run/one/a.service")).unwrap();
+            assert!(!link.is_symlink());
+        }
     }
 }

@@ -155,6 +155,13 @@ impl Systemd for MemorySystemd {
         Ok(())
     }
 
+    async fn unlink(&self, file: &Path) -> Result<(), SystemdError> {
+        let unit = file.file_name().unwrap_or_default().to_string_lossy();
+        self.note("unlink", &unit);
+        self.set(&unit, None);
+        Ok(())
+    }
+
     async fn enable(&self, unit: &str) -> Result<(), SystemdError> {
         self.note("enable", unit);
         self.known("enable", unit)

@@ -56,6 +56,8 @@ pub trait Systemd: Send + Sync + 'static {
     fn ready(&self) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Makes a unit file outside of systemd's folders known until the next boot, replacing what stood there.
     fn link(&self, file: &Path) -> impl Future<Output = Result<(), SystemdError>> + Send;
+    /// Removes that link again, and no other one.
+    fn unlink(&self, file: &Path) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Makes the links a unit's [Install] section asks for, until the next boot.
     fn enable(&self, unit: &str) -> impl Future<Output = Result<(), SystemdError>> + Send;
     /// Removes all links to a unit, the one of [`Systemd::link`] included.

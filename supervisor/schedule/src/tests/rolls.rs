@@ -24,6 +24,7 @@ fn step(limit: usize, said: &str, text: &str) -> String {
         let kept = Kept {
             hash: hash.to_owned(),
             moved: hash != "old",
+            absent: false,
         };
         let here = !matches!(turn, "away" | "lost");
         if here { &mut runs } else { &mut away }.insert(id.clone());
@@ -172,6 +173,31 @@ fn one_on_its_way_to_the_file_it_keeps_is_in_hand() {
     );
 }
 
+/// Seed 4011 of the simulation: one that was on its way, and is yet to tell of it, was taken for one that has nothing to lose.
+#[test]
+fn one_that_may_be_on_its_way_is_waited_for_untold_or_away() {
+    check_roll(
+        1,
+        "m1 waits:mid\nm2 waits old active",
+        "m1: waits until it is active on machine m1",
+    );
+    check_roll(
+        1,
+        "m1 waits:mid\nm2 waits:mid\nm3 waits old active",
+        ": waits until it is active on machines m1, m2",
+    );
+    check_roll(
+        1,
+        "m1 away:mid\nm2 waits old failed",
+        ": waits until it is active on machine m2, and for machine m1 to be back",
+    );
+    check_roll(
+        1,
+        "m1 away\nm2 waits old failed",
+        "m2: waits until it is active on machine m2, and for machine m1 to be back",
+    );
+}
+
 /// Seeds 1364 and 1769 of the simulation, of 0 to 2500: with one roll in the middle of another, two were down.
 #[test]
 fn one_that_may_be_on_its_way_to_the_file_it_keeps_is_waited_for() {
@@ -237,6 +263,11 @@ fn a_scheduler_knows_who_is_to_run_it() {
     };
     let wait = |id: &str| (MachineId(id.to_owned()), Kept::default());
     roll.waiting = ["m1", "m2", "m3", "m4"].map(wait).into();
+    let absent = Kept {
+        absent: true,
+        ..Kept::default()
+    };
+    roll.waiting.insert(MachineId("m5".to_owned()), absent);
     let Some(RollStep::Allow { machines, reason }) = scheduler.roll(&name, &roll) else {
         panic!()
     };

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | waits for its turn | the file it had when the roll began, or was allowed in an earlier roll that did not get to its end |
 //! | was allowed | the new file |
-//! | was not there when the roll began | the new file, when it comes |
+//! | was never seen before the roll began | the new file, when it comes |
+//!
+//! One that was absent then waits like the others: cut off, it may run its file all the while, and come back with it.
 //!
 //! A change in the middle of a roll begins another, in which every machine waits again; what it keeps meanwhile is kept here
 //! for each, not guessed from what lies on its disk, so that a machine that reboots does not go back or forth.
@@ -22,7 +24,7 @@ use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet::Requirements;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, UnitRecord, read};
+use super::{Answer, MachineRecord, UnitRecord, read};
 use crate::tables::{Read, StoreFault};
 
 /// How far a roll is. Its row lies beside the unit's, whose form is older.
@@ -30,7 +32,7 @@ use crate::tables::{Read, StoreFault};
 pub struct Rollout {
     /// On so many machines the unit may be down because of it.
     pub max_unavailable: u32,
-    /// Machines whose turn is still to come, with what they run until then.
+    /// Machines whose turn is still to come, with what they run until then, also if they are absent.
     pub waiting: BTreeMap<MachineId, Waiting>,
     /// The files of those that wait, each once.
     pub kept: Vec<UnitFile>,
@@ -47,9 +49,17 @@ pub struct Waiting {
     pub file: u32,
     /// It was allowed that file in an earlier roll that did not get to its end: it may still be on its way to it.
     pub moved: bool,
+    /// It was absent when the roll began: it may never come, and nobody waits for it.
+    pub absent: bool,
 }
 
 impl Rollout {
+    /// How many machines it is about: those that were there when it began.
+    pub fn of(&self) -> usize {
+        let here = self.waiting.values().filter(|waiting| !waiting.absent);
+        self.allowed.len() + here.count()
+    }
+
     /// The file a machine keeps; none if it does not wait.
     pub fn kept_on(&self, id: &MachineId) -> Option<&UnitFile> {
         self.kept.get(self.waiting.get(id)?.file as usize)
@@ -64,14 +74,14 @@ impl Rollout {
         }
     }
 
-    fn wait(&mut self, id: MachineId, file: &UnitFile, moved: bool) {
+    fn wait(&mut self, id: MachineId, file: &UnitFile, turn: Waiting) {
         let at = self.kept.iter().position(|kept| kept == file);
         let at = at.unwrap_or_else(|| {
             self.kept.push(file.clone());
             self.kept.len() - 1
         });
         let file = at as u32;
-        self.waiting.insert(id, Waiting { file, moved });
+        self.waiting.insert(id, Waiting { file, ..turn });
     }
 }
 
@@ -110,17 +120,22 @@ pub(super) fn begin(
     let asks = Requirements::of(&old.name, file);
     let (hash, mut rollout) = (file.hash(), Rollout::default());
     rollout.max_unavailable = max_unavailable;
-    let machines = read::machines(tx)?.into_iter().filter(|record| record.present);
-    for machine in machines.map(|record| record.machine) {
+    for MachineRecord { machine, present, .. } in read::machines(tx)? {
         let has = old.file_on(&machine.id);
         if !machine.satisfies(&asks.metadata) {
             continue;
         }
-        if has.hash() == hash {
+        if has.hash() != hash {
+            let turn = Waiting {
+                file: 0,
+                moved: old.has_moved(&machine.id),
+                absent: !present,
+            };
+            rollout.wait(machine.id, has, turn);
+        } else if present {
             rollout.allowed.insert(machine.id);
-        } else {
-            rollout.wait(machine.id.clone(), has, old.has_moved(&machine.id));
         }
     }
-    Ok((!rollout.waiting.is_empty()).then_some(rollout))
+    let is_due = rollout.waiting.values().any(|waiting| !waiting.absent);
+    Ok(is_due.then_some(rollout))
 }

@@ -27,13 +27,14 @@ impl Node {
     ) -> Result<(), String> {
         let record = fleet::machine(&self.replica, &self.machine.id).expect("memory does not fail");
         let record = record.filter(|record| record.present);
+        let is_member = record.is_some();
         let machine = record.map_or_else(|| self.machine.clone(), |record| record.machine);
         let units = commit::units(&self.replica).into_iter();
         let units: Vec<_> = units.map(|record| candidate(record, &self.machine.id)).collect();
         let wanted = desired(&machine, &units);
         let observed = self.observed(&wanted);
         let Fenced { mut ends, rest } = match is_current {
-            true => reconcile_fenced(&wanted, &observed, contact),
+            true => reconcile_fenced(&wanted, &observed, contact, is_member),
             false => Fenced {
                 ends: fence(&wanted, &observed, contact),
                 rest: Vec::new(),
@@ -78,6 +79,7 @@ impl Node {
                     OnDisk {
                         hash: file.hash(),
                         requirements,
+                        has_install: file.has_install(),
                         launched: false,
                         start_error: String::new(),
                     },
@@ -85,7 +87,7 @@ impl Node {
             }
             Action::Remove(unit) => drop(self.disk.remove(&unit)),
             Action::Link(unit) => self.systemd.link(&unit),
-            Action::Disable(unit) => self.systemd.disable(&unit),
+            Action::Disable(unit) | Action::Unlink(unit) => self.systemd.disable(&unit),
             Action::ResetFailed(unit) => self.systemd.reset_failed(&unit),
             Action::Find(unit) => self.systemd.find(&unit)?,
             Action::DaemonReload => self.systemd.reload(),
@@ -116,6 +118,7 @@ fn print(action: &Action) -> String {
         Action::Stop(unit) => format!("stop {unit}"),
         Action::Kill(unit) => format!("kill {unit}"),
         Action::Disable(unit) => format!("disable {unit}"),
+        Action::Unlink(unit) => format!("unlink {unit}"),
         Action::ResetFailed(unit) => format!("reset-failed {unit}"),
         Action::Remove(unit) => format!("remove {unit}"),
         Action::Write { unit, .. } => format!("write {unit}"),
