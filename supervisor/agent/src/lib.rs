@@ -10,7 +10,7 @@
 //! | wanted here | our file on disk | systemd | next |
 //! |---|---|---|---|
 //! | no | yes | busy, or we started it | stop it; the rest when it has stopped |
-//! | no | yes | stopped | disable, reset-failed, remove the file, reload |
+//! | no | yes | stopped | disable (with `[Install]`) or unlink, reset-failed, remove the file, reload |
 //! | loaded or launched | none | any | write, link, enable (with `[Install]`), reload; or find, where no unit of the list needs a reload: systemd knows no unit of that name, and there is no `[Install]` |
 //! | loaded or launched | other content | busy, or we started it | stop it; the rest when it has stopped |
 //! | loaded or launched | other content | stopped | unload as above, then load as above |
@@ -23,7 +23,7 @@
 //! - A start waits while a unit of ours that conflicts with it, or is replaced by it, still runs or was started here: the
 //!   two never run together on one machine, even where the scheduler has not yet seen what changed.
 //! - All leaving comes first: a machine that returns to the cluster stops what is no longer its own before it takes more.
-//!
+//! - A machine that the cluster does not have leaves alone what it is to have.
 //! - A machine that the cluster may hold for lost ends the units that must not run twice (the table in `fence.rs`).
 //!
 //! The list's order is fleet's: unload, load, reload (or find), stop, start. When one action fails, the shell drops the rest of the
