@@ -6,7 +6,8 @@
 //!
 //! `launched` (fleet's job-state) is true from the start we asked for. When it ends while the unit stays loaded, it is
 //! still reported for [`LAUNCHED_HOLD_MS`]: `fleetctl restart` sets the desired state to loaded, then waits to see
-//! *launched* first, and hangs forever where a server is quick (contract `fleet.md` section 0, trap 10).
+//! *launched* first, and hangs forever where a server is quick (contract `fleet.md` section 0, trap 10). Not so for a unit that
+//! this machine is not to have any more: who starts it again would take that for the start that is yet to come.
 //!
 //! Refuses to do: reading the clock; `now_ms` is any clock that never goes back.
 
@@ -56,11 +57,12 @@ impl Report {
     }
 }
 
-/// What to publish, given what is observed and what was published. Keep the second value for the next call once the
-/// report has been accepted.
+/// What to publish, given what is observed, what of it the machine is to have, and what was published. Keep the second value
+/// for the next call once the report has been accepted.
 pub fn report(
     machine: &MachineId,
     observed: &BTreeMap<UnitName, Observed>,
+    stays: impl Fn(&UnitName) -> bool,
     reported: &Reported,
     now_ms: u64,
 ) -> (Report, Reported) {
@@ -69,7 +71,7 @@ pub fn report(
     for (name, seen) in observed {
         let Some(on_disk) = &seen.on_disk else { continue };
         let old = reported.rows.get(name);
-        let held = hold(reported, name, on_disk, now_ms);
+        let held = hold(reported, name, on_disk, now_ms).filter(|_| stays(name));
         let row = row(machine, name, seen, on_disk, held.is_some());
         if old != Some(&row) {
             out.states.push(row.clone());
@@ -132,7 +134,16 @@ mod tests {
     }
 
     fn step(reported: &mut Reported, observed: &BTreeMap<UnitName, Observed>, now_ms: u64) -> String {
-        let (out, next) = report(&MachineId("m1".to_owned()), observed, reported, now_ms);
+        step_of(true, reported, observed, now_ms)
+    }
+
+    fn step_of(
+        stays: bool,
+        reported: &mut Reported,
+        observed: &BTreeMap<UnitName, Observed>,
+        now_ms: u64,
+    ) -> String {
+        let (out, next) = report(&MachineId("m1".to_owned()), observed, |_| stays, reported, now_ms);
         *reported = next;
         let mut said: Vec<_> = out
             .states
@@ -189,6 +200,25 @@ mod tests {
         );
         assert_eq!(step(&mut reported, &world("inactive", false), 800), "");
         assert_eq!(step(&mut reported, &BTreeMap::new(), 900), "a.service gone");
+    }
+
+    /// fleet's fleetctl failed in `start` after `unload`, while systemd read its files again after the removal.
+    #[test]
+    fn what_leaves_is_not_said_to_be_launched() {
+        let mut reported = Reported::default();
+        step(&mut reported, &world("active", true), 0);
+        let stopping = world("deactivating", false);
+        assert_eq!(
+            step_of(false, &mut reported, &stopping, 10),
+            "a.service deactivating"
+        );
+        step(&mut reported, &world("active", true), 20);
+        step(&mut reported, &stopping, 30);
+        assert_eq!(
+            step_of(false, &mut reported, &stopping, 40),
+            "a.service deactivating",
+            "nor when it was to stay at first"
+        );
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use corten_agent::{Contact, report};
+use corten_spec::fleet::JobState;
+use corten_spec::unit_name::UnitName;
 use corten_store::Response;
 use corten_store::fleet::{self, Answer, Command};
 
@@ -29,7 +31,12 @@ impl<S: Systemd> Agent<S> {
             }
         }
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (report, next) = report(&id, &self.observed(), &self.reported, now_ms);
+        let units = &self.interest.units;
+        let stays = |unit: &UnitName| {
+            let wanted = units.get(unit).map(|unit| unit.desired);
+            wanted.is_some_and(|desired| desired != JobState::Inactive)
+        };
+        let (report, next) = report(&id, &self.observed(), stays, &self.reported, now_ms);
         let again = report.again_at_ms;
         if !report.is_empty() {
             let command = Command::Report {
