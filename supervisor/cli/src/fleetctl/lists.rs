@@ -106,12 +106,15 @@ struct View {
 impl View {
     fn read(matches: &ArgMatches, known: &[&str]) -> Result<View, Failure> {
         let fields = matches.get_one::<String>("fields").cloned().unwrap_or_default();
+        let valid = format!("Valid keys: {}", known.join(", "));
         if fields.is_empty() {
-            return Err(Failure::new("Must define output format"));
+            return Err(Failure::new(format!("Must define output format\n{valid}")));
         }
         let mut fields: Vec<String> = fields.split(',').map(str::to_owned).collect();
         if let Some(wrong) = fields.iter().find(|field| !known.contains(&field.as_str())) {
-            return Err(Failure::new(format!("Invalid key in output format: {wrong:?}")));
+            return Err(Failure::new(format!(
+                "Invalid key in output format: {wrong:?}\n{valid}"
+            )));
         }
         let json = matches
             .get_one::<String>("output")

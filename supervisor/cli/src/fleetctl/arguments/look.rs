@@ -12,7 +12,8 @@ machines of the cluster: log in to the first with ssh -A), --ssh-identity or ~/.
 known: --known-hosts-file names where from, --strict-host-key-checking=false takes any.";
 
 const STATUS_HELP: &str = "\
-Ends as systemctl does (3 where a unit is not active), at the first unit that is not well.
+Shows all the units named, and ends as systemctl does for the first that is not well (3 where it is not active), or with 1
+where one of them is nowhere.
 
 With --output json nobody is visited: it prints one array with an object for each unit, the fields of list-unit-files
 (unit, desc, dstate, state, global, hash, target, reason) and machines, one object for each machine that says something of
