@@ -81,7 +81,7 @@ fn main() -> ExitCode {
             "status through the tunnel",
             &rig.fleetctl(&format!("KNOWN status --ssh-port PORT {UNIT}")),
             3,
-            &format!("systemctl|--no-pager|status|-l|{UNIT}|\n"),
+            &format!("systemctl|--no-pager|status|-l|--|{UNIT}|\n"),
             "",
         ),
         check(
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
             "the status of a unit beside one that nobody knows",
             &rig.fleetctl(&format!("KNOWN status --ssh-port PORT none.service {UNIT}")),
             1,
-            &format!("systemctl|--no-pager|status|-l|{UNIT}|\n"),
+            &format!("systemctl|--no-pager|status|-l|--|{UNIT}|\n"),
             "Unit none.service does not exist.\n",
         ),
         check(
@@ -302,6 +302,7 @@ fn answer(request: &str) -> (&'static str, String) {
             ),
         ),
         "/fleet/v1/units/x%5Cx2dy.service" => ("200 OK", unit),
+        "/fleet/v1/state" => ("200 OK", "{}".to_owned()),
         _ => (
             "404 Not Found",
             r#"{"error":{"code":404,"message":"unit does not exist"}}"#.to_owned(),

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     {
         return corten_cli::fleetctl::main(args);
     }
-    let tests: [Test; 17] = [
+    let tests: [Test; 18] = [
         ("containers become services", containers_become_services),
         (
             "containers that cannot be run are refused",
@@ -67,6 +67,10 @@ fn main() -> ExitCode {
         (
             "the keys of a list are named",
             words::the_keys_of_a_list_are_named,
+        ),
+        (
+            "a command that became a value is missed",
+            words::a_command_that_became_a_value_is_missed,
         ),
         (
             "a unit that is too large is not sent",

@@ -98,6 +98,25 @@ pub fn unknown_names_are_told_and_no_failure(rig: &Rig) {
     }
 }
 
+pub fn a_command_that_became_a_value_is_missed(rig: &Rig) {
+    let (out, err) = rig.run("--tunnel list-units", 2);
+    assert!(
+        out.is_empty() && err.starts_with("No command given. "),
+        "{out}{err}"
+    );
+    for line in ["--version", "--help"] {
+        assert!(!rig.run(line, 0).0.is_empty());
+    }
+    // One unit, and the usage says so.
+    for command in ["cat", "journal"] {
+        let (out, _) = rig.run(&format!("{command} --help"), 0);
+        assert!(
+            out.contains("<UNIT>\n") && !out.contains("[UNIT]...\n\n"),
+            "{out}"
+        );
+    }
+}
+
 pub fn the_keys_of_a_list_are_named(rig: &Rig) {
     for (list, wrong, keys) in [
         (

@@ -31,6 +31,7 @@ EXAMPLES:
 pub(super) fn commands() -> Vec<Command> {
     vec![
         sub("cat", "Print a unit file as the cluster has it").alias("c").arg(units())
+            .override_usage("fleetctl cat <UNIT>")
             .after_help("EXAMPLES:\n  fleetctl cat hello.service"),
         sub("status", "Show the status of units, from systemd on their machines")
             .arg(
@@ -49,6 +50,7 @@ pub(super) fn commands() -> Vec<Command> {
             port(),
             units(),
         ])
+        .override_usage("fleetctl journal [OPTIONS] <UNIT>")
         .after_help("EXAMPLES:\n  fleetctl journal hello.service\n  fleetctl journal -f -n 100 hello.service\n\n".to_owned() + KEYS),
         sub("ssh", "Open a shell or run a command on a machine, by id or by a unit that is there")
             .override_usage("fleetctl ssh [OPTIONS] <MACHINE|UNIT> [--] [COMMAND]...")
