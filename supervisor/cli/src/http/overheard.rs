@@ -29,11 +29,15 @@ impl Overheard {
     /// # Errors
     /// The system has no pipe for us.
     pub(crate) fn new() -> io::Result<(Overheard, PipeWriter)> {
+        Overheard::passed_to(io::stderr())
+    }
+
+    fn passed_to(to: impl Write + Send + 'static) -> io::Result<(Overheard, PipeWriter)> {
         let (reader, writer) = io::pipe()?;
         let shared = Arc::<(Mutex<Said>, Condvar)>::default();
         let filled = Arc::clone(&shared);
         std::thread::spawn(move || {
-            pass_on(reader, &filled.0);
+            pass_on(reader, to, &filled.0);
             lock(&filled.0).ended = true;
             filled.1.notify_all();
         });
@@ -53,7 +57,7 @@ fn lock(said: &Mutex<Said>) -> std::sync::MutexGuard<'_, Said> {
     said.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn pass_on(mut from: PipeReader, to: &Mutex<Said>) {
+fn pass_on(mut from: PipeReader, mut to: impl Write, said: &Mutex<Said>) {
     let mut piece = [0; 4096];
     loop {
         let read = match from.read(&mut piece) {
@@ -63,8 +67,8 @@ fn pass_on(mut from: PipeReader, to: &Mutex<Said>) {
             Err(_) => return,
         };
         // Where nobody reads our standard error the child must not stall.
-        io::stderr().write_all(read).ok();
-        let bytes = &mut lock(to).bytes;
+        to.write_all(read).ok();
+        let bytes = &mut lock(said).bytes;
         bytes.extend_from_slice(read);
         let over = bytes.len().saturating_sub(KEPT);
         bytes.drain(..over);
@@ -79,7 +83,7 @@ mod tests {
     use super::*;
 
     fn heard(script: &str) -> String {
-        let (heard, writer) = Overheard::new().unwrap();
+        let (heard, writer) = Overheard::passed_to(io::sink()).unwrap();
         let status = Command::new("sh").args(["-c", script]).stderr(writer).status();
         assert!(status.unwrap().success());
         heard.words()
