@@ -54,8 +54,11 @@ pub(crate) struct Link {
 struct Open {
     sender: SendRequest<Full<Bytes>>,
     /// Killed when dropped.
-    child: Option<(Child, Overheard)>,
+    child: Option<Carrier>,
 }
+
+/// A child that is a connection, and what it says of it.
+type Carrier = (Child, Overheard);
 
 /// What carries bytes both ways.
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -210,7 +213,7 @@ async fn dial_tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
     Err(last)
 }
 
-fn spawn(argv: &[String]) -> Result<(Box<dyn Wire>, (Child, Overheard)), DialError> {
+fn spawn(argv: &[String]) -> Result<(Box<dyn Wire>, Carrier), DialError> {
     let program = argv.first().cloned().unwrap_or_default();
     let spawning = |source| DialError::Spawn {
         program: program.clone(),
