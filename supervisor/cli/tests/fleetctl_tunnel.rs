@@ -81,7 +81,7 @@ fn main() -> ExitCode {
             "status through the tunnel",
             &rig.fleetctl(&format!("KNOWN status --ssh-port PORT {UNIT}")),
             3,
-            &format!("systemctl|--no-pager|status|-l|{UNIT}|\n"),
+            &format!("systemctl|--no-pager|status|-l|--|{UNIT}|\n"),
             "",
         ),
         check(
@@ -92,11 +92,25 @@ fn main() -> ExitCode {
             "",
         ),
         check(
+            "the status of a unit beside one that nobody knows",
+            &rig.fleetctl(&format!("KNOWN status --ssh-port PORT none.service {UNIT}")),
+            1,
+            &format!("systemctl|--no-pager|status|-l|--|{UNIT}|\n"),
+            "Unit none.service does not exist.\n",
+        ),
+        check(
+            "a key that is none of the machine's",
+            &rig.fleetctl("STRANGER list-machines"),
+            1,
+            "",
+            "its own words stand above)\nPermission denied: the key comes from an agent",
+        ),
+        check(
             "nobody listens",
             &rig.fleetctl("NOWHERE list-machines"),
             1,
             "",
-            "failed initializing SSH client",
+            "failed initializing SSH client: ssh ended with exit code 255; its own words stand above)\nNobody answers there: ",
         ),
         check(
             "no such machine",
@@ -117,7 +131,7 @@ fn main() -> ExitCode {
             &rig.fleetctl("KNOWN ssh --ssh-port 1 0123 true"),
             255,
             "",
-            "its own words stand above\nA host key that is not known",
+            "its own words stand above\nNobody answers there: ",
         ),
     ];
     if checks.iter().all(|good| *good) {
@@ -160,7 +174,7 @@ impl Rig {
             "printf '%s|' systemctl \"$@\"; echo; exit 3",
         );
         script(&path.join("journalctl"), "printf '%s|' journalctl \"$@\"; echo");
-        for key in ["host", "user"] {
+        for key in ["host", "user", "stranger"] {
             done(
                 Command::new("ssh-keygen")
                     .args(["-q", "-t", "ed25519", "-N", "", "-f"])
@@ -193,10 +207,11 @@ impl Rig {
             .env("FLEETCTL_TUNNEL", format!("127.0.0.1:{port}"))
             .env("FLEETCTL_SSH_USERNAME", user());
         command.env("FLEETCTL_ENDPOINT", format!("unix://{}", file("fleet.sock")));
-        command.args(["--ssh-config", &file("empty"), "--ssh-identity", &file("user")]);
+        let key = if how == "STRANGER" { "stranger" } else { "user" };
+        command.args(["--ssh-config", &file("empty"), "--ssh-identity", &file(key)]);
         match how {
             "LAX" => command.arg("--strict-host-key-checking=false"),
-            "KNOWN" => command.args(["--known-hosts-file", &file("known")]),
+            "KNOWN" | "STRANGER" => command.args(["--known-hosts-file", &file("known")]),
             _ => command.args(["--known-hosts-file", &file("none")]),
         };
         command.args(
@@ -287,6 +302,7 @@ fn answer(request: &str) -> (&'static str, String) {
             ),
         ),
         "/fleet/v1/units/x%5Cx2dy.service" => ("200 OK", unit),
+        "/fleet/v1/state" => ("200 OK", "{}".to_owned()),
         _ => (
             "404 Not Found",
             r#"{"error":{"code":404,"message":"unit does not exist"}}"#.to_owned(),

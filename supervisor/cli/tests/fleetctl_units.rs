@@ -3,6 +3,7 @@
 //! It has no libtest harness because the test binary is also the fleetctl under test.
 
 mod stand_in;
+mod words;
 
 use std::ffi::OsString;
 use std::fs;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     {
         return corten_cli::fleetctl::main(args);
     }
-    let tests: [Test; 10] = [
+    let tests: [Test; 18] = [
         ("containers become services", containers_become_services),
         (
             "containers that cannot be run are refused",
@@ -47,6 +48,38 @@ fn main() -> ExitCode {
         ("a global unit is rolled", a_global_unit_is_rolled),
         ("a machine that comes has its address", a_newcomer_has_its_address),
         ("the status of units as JSON", the_status_of_units_as_json),
+        (
+            "status shows all that can be shown",
+            words::status_shows_all_that_can_be_shown,
+        ),
+        (
+            "ssh that fails has one advice",
+            words::ssh_that_fails_has_one_advice,
+        ),
+        (
+            "what was only asked for is not said to be done",
+            words::what_was_only_asked_for_is_not_said_to_be_done,
+        ),
+        (
+            "unknown names are told, and no failure",
+            words::unknown_names_are_told_and_no_failure,
+        ),
+        (
+            "the keys of a list are named",
+            words::the_keys_of_a_list_are_named,
+        ),
+        (
+            "a command that became a value is missed",
+            words::a_command_that_became_a_value_is_missed,
+        ),
+        (
+            "a unit that is too large is not sent",
+            words::a_unit_that_is_too_large_is_not_sent,
+        ),
+        (
+            "metadata that is ignored is told",
+            words::metadata_that_is_ignored_is_told,
+        ),
     ];
     for (name, test) in tests {
         test(&Rig::new());
@@ -84,6 +117,8 @@ impl Rig {
         let folder = self.folder.path();
         let output = Command::new(folder.join("fleetctl"))
             .env_clear()
+            // A test may put a program before the system's.
+            .env("PATH", format!("{}:/usr/bin:/bin", folder.display()))
             .env(
                 "FLEETCTL_ENDPOINT",
                 format!("unix://{}", folder.join("fleet.sock").display()),

@@ -11,6 +11,9 @@ use sha1::{Digest, Sha1};
 
 use crate::unit_parse::{self, UnitFileError};
 
+/// The most bytes that a unit file may have as it is printed: every machine has every unit of the cluster in its store.
+pub const SIZE_MAX: usize = 3 << 19;
+
 /// One `name=value` line of a unit file, with its section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitOption {

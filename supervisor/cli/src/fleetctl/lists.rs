@@ -60,7 +60,7 @@ pub(super) async fn machines(api: &mut Api, matches: &ArgMatches) -> Result<(), 
 /// Runs `list-units`.
 pub(super) async fn units(api: &mut Api, matches: &ArgMatches) -> Result<(), Failure> {
     let view = View::read(matches, &STATE_FIELDS)?;
-    let machines = view.machines(api, "machine").await;
+    let machines = view.machines(api, "machine").await?;
     let states = api.states().await.map_err(retrieving)?;
     let places = states.iter().map(|state| state.machine_id.as_str());
     let machines = view.with_newcomers(api, machines, places).await;
@@ -78,7 +78,7 @@ pub(super) async fn unit_files(api: &mut Api, matches: &ArgMatches) -> Result<()
     if view.fields.iter().any(|field| field == "tmachine") {
         tell("WARNING: The \"tmachine\" field is deprecated. Use \"target\" instead");
     }
-    let machines = view.machines(api, "target").await;
+    let machines = view.machines(api, "target").await?;
     let units = api.units().await.map_err(retrieving)?;
     let places = units.iter().map(|unit| unit.machine_id.as_str());
     let machines = view.with_newcomers(api, machines, places).await;
@@ -106,12 +106,15 @@ struct View {
 impl View {
     fn read(matches: &ArgMatches, known: &[&str]) -> Result<View, Failure> {
         let fields = matches.get_one::<String>("fields").cloned().unwrap_or_default();
+        let valid = format!("Valid keys: {}", known.join(", "));
         if fields.is_empty() {
-            return Err(Failure::new("Must define output format"));
+            return Err(Failure::new(format!("Must define output format\n{valid}")));
         }
         let mut fields: Vec<String> = fields.split(',').map(str::to_owned).collect();
         if let Some(wrong) = fields.iter().find(|field| !known.contains(&field.as_str())) {
-            return Err(Failure::new(format!("Invalid key in output format: {wrong:?}")));
+            return Err(Failure::new(format!(
+                "Invalid key in output format: {wrong:?}\n{valid}"
+            )));
         }
         let json = matches
             .get_one::<String>("output")
@@ -144,16 +147,21 @@ impl View {
         table::lay_out(&rows).iter().for_each(say);
     }
 
-    /// The machines, where a column shows their addresses; a list without them is better than none. They are asked for before
+    /// The machines, where a column shows their addresses; a list without them is better than none, but where nobody can be
+    /// asked there is none, and to try twice would say twice why. They are asked for before
     /// what runs on them: of a machine that is lost in between nothing is left to show then, and none stands without address.
-    async fn machines(&self, api: &mut Api, field: &str) -> Option<Machines> {
+    async fn machines(&self, api: &mut Api, field: &str) -> Result<Option<Machines>, Failure> {
         let shown = self
             .fields
             .iter()
             .any(|shown| shown.ends_with(field) || shown == "tmachine");
-        match shown && !self.json {
-            true => Some(by_id(api.machines().await.unwrap_or_default())),
-            false => None,
+        if !shown || self.json {
+            return Ok(None);
+        }
+        match api.machines().await {
+            Ok(machines) => Ok(Some(by_id(machines))),
+            Err(fault @ ApiFault::Send { .. }) if !fault.is_passing() => Err(retrieving(fault)),
+            Err(_) => Ok(Some(Machines::new())),
         }
     }
 

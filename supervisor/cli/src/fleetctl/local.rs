@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use corten_spec::container;
-use corten_spec::unit_file::UnitFile;
+use corten_spec::unit_file::{SIZE_MAX, UnitFile};
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet;
 
@@ -73,10 +73,21 @@ pub(super) fn check(argument: &str) -> Result<(), String> {
 /// The checks that the server makes too; ours come with the same words and without a way.
 pub(super) fn approve(name: &str, file: &UnitFile) -> Result<(), String> {
     UnitName::parse(name).map_err(|error| error.to_string())?;
+    let size = file.to_string().len();
+    if size > SIZE_MAX {
+        return Err(format!(
+            "Unit {name} is too large: {size} bytes, at most {SIZE_MAX}"
+        ));
+    }
     x_fleet::validate(file).map_err(|error| format!("{error}{}", at_odds(name, file)))?;
     for key in x_fleet::unknown_keys(file) {
         tell(format!(
             "WARNING: Unit {name}: unrecognized requirement in [X-Fleet] section: {key:?}"
+        ));
+    }
+    for line in x_fleet::ignored_metadata(file) {
+        tell(format!(
+            "WARNING: Unit {name}: {line} in [X-Fleet] is ignored: it is not MachineMetadata=KEY=VALUE"
         ));
     }
     Ok(())

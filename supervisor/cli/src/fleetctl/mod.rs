@@ -33,6 +33,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 use clap::error::{ContextKind, ErrorKind};
+use clap::parser::ValueSource;
 
 use crate::terminal::{answer, print, say, tell};
 use crate::{go, shell};
@@ -78,8 +79,7 @@ fn run(matches: &ArgMatches) -> Result<u8, Failure> {
         return version();
     }
     let Some((name, command)) = matches.subcommand() else {
-        print(arguments::help());
-        return Ok(0);
+        return no_command(matches);
     };
     match name {
         "version" => version(),
@@ -96,6 +96,21 @@ fn run(matches: &ArgMatches) -> Result<u8, Failure> {
             runtime.block_on(run_with_api(&Settings::read(command)?, name, command))
         }
     }
+}
+
+/// Help for who asks for nothing at all. Options without a command are a mistake: the command may have become the value of one.
+fn no_command(matches: &ArgMatches) -> Result<u8, Failure> {
+    let said = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    if matches.ids().any(said) {
+        return Err(Failure {
+            text: "No command given. An option takes the next word for its value: fleetctl --tunnel HOST list-units; \
+                   for all commands: fleetctl --help"
+                .to_owned(),
+            code: 2,
+        });
+    }
+    print(arguments::help());
+    Ok(0)
 }
 
 async fn run_with_api(settings: &Settings, name: &str, command: &ArgMatches) -> Result<u8, Failure> {

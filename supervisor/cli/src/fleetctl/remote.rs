@@ -4,12 +4,12 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use super::fault::Failure;
 use super::ssh::{SshSettings, Visit, quote};
 use super::wire::Machine;
-use crate::http::SSH_ADVICE;
+use crate::http::{Overheard, ssh_advice};
 use crate::terminal::tell;
 
 /// What ssh ends with for a fault of its own.
@@ -30,7 +30,8 @@ impl<'s> Machines<'s> {
     /// Runs `words` on `machine`, its output ours; answers with its exit code.
     pub(super) fn run(&self, machine: &Machine, words: &[&str]) -> Result<u8, Failure> {
         if self.ssh.tunnel.is_none() && is_here(&machine.id) {
-            return run(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+            let argv: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+            return run(&argv, Stdio::inherit());
         }
         let command = words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
         self.visit(
@@ -69,12 +70,16 @@ impl<'s> Machines<'s> {
             return Err(Failure::new(text));
         }
         prepare(self.ssh);
-        let code = run(&self.ssh.to_machine(&machine.ip, &visit))?;
+        let unheard = |error| Failure::new(format!("Error running local command: ssh: {error}"));
+        let (heard, stderr) = Overheard::new().map_err(unheard)?;
+        let code = run(&self.ssh.to_machine(&machine.ip, &visit), stderr.into())?;
+        let words = heard.words();
         if code == SSH_FAULT {
             tell(format!(
-                "Unable to SSH to remote host: ssh to {} ended with exit code 255; its own words stand above\n{SSH_ADVICE}",
+                "Unable to SSH to remote host: ssh to {} ended with exit code 255; its own words stand above",
                 machine.ip
             ));
+            ssh_advice(&words).iter().for_each(tell);
         }
         Ok(code)
     }
@@ -98,11 +103,11 @@ fn is_here(id: &str) -> bool {
     fs::read_to_string("/etc/machine-id").is_ok_and(|here| here.trim() == id)
 }
 
-fn run(argv: &[String]) -> Result<u8, Failure> {
+fn run(argv: &[String], stderr: Stdio) -> Result<u8, Failure> {
     let (program, arguments) = argv
         .split_first()
         .expect("a program stands first in what we build");
-    match Command::new(program).args(arguments).status() {
+    match Command::new(program).args(arguments).stderr(stderr).status() {
         Ok(status) => Ok(code(status)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && program == "ssh" => Err(Failure::new(
             "cannot run ssh: not found; install OpenSSH's client (Debian: apt-get install openssh-client)",

@@ -24,64 +24,98 @@ const UNIT: [&str; 8] = [
 /// Fields of what a machine says of it.
 const STATE: [&str; 7] = ["active", "hash", "ip", "load", "machine", "reason", "sub"];
 
+/// A unit and what the machines say of it, or why there is none.
+type Known = Result<(Unit, Vec<State>), String>;
+
 /// Runs the command.
 pub(super) async fn run(api: &mut Api, machines: &Machines<'_>, matches: &ArgMatches) -> Result<u8, Failure> {
+    let arguments = arguments_of(matches);
+    if arguments.is_empty() {
+        return Err(Failure {
+            text: "No units given: fleetctl status UNIT...; for all of them: fleetctl list-units".to_owned(),
+            code: 2,
+        });
+    }
     let mut known = Vec::new();
-    for name in arguments_of(matches).into_iter().map(UnitName::complete) {
-        let Some(unit) = get(api, &name).await? else {
-            return Err(Failure::new(format!("Unit {name} does not exist.")));
-        };
-        let states = api
-            .states_of(&name)
-            .await
-            .map_err(|fault| retrieving(&name, &fault))?;
-        known.push((unit, states));
+    for name in arguments.into_iter().map(UnitName::complete) {
+        known.push(look_up(api, &name).await?);
     }
     let format = matches.get_one::<String>("output").map(String::as_str);
     if format == Some("json") {
+        // A list that is not whole would pass for one that is.
+        let known: Vec<(Unit, Vec<State>)> = known
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .map_err(Failure::new)?;
         print_json(api, &known).await;
         return Ok(0);
     }
     visit(api, machines, known).await
 }
 
-/// Asks systemctl on their machines; ends at the first that is not well.
-async fn visit(
-    api: &mut Api,
-    machines: &Machines<'_>,
-    known: Vec<(Unit, Vec<State>)>,
-) -> Result<u8, Failure> {
-    let mut places = Vec::new();
-    for (unit, states) in known {
-        let name = &unit.name;
-        let ids: Vec<String> = if unit.is_global() {
-            states.iter().map(|state| state.machine_id.clone()).collect()
-        } else {
-            vec![unit.machine_id.clone()]
+async fn look_up(api: &mut Api, name: &str) -> Result<Known, Failure> {
+    let Some(unit) = get(api, name).await? else {
+        return Ok(Err(format!("Unit {name} does not exist.")));
+    };
+    let states = api.states_of(name).await;
+    Ok(Ok((unit, states.map_err(|fault| retrieving(name, &fault))?)))
+}
+
+/// Asks systemctl on their machines. Ends as it did for the first that is not well; with 1, and why, where there is one
+/// that it cannot be asked of.
+async fn visit(api: &mut Api, machines: &Machines<'_>, known: Vec<Known>) -> Result<u8, Failure> {
+    let mut faults: Vec<String> = Vec::new();
+    let mut ended = 0;
+    let mut first = true;
+    for known in known {
+        let (name, places) = match known.and_then(places) {
+            Ok(found) => found,
+            Err(why) => {
+                faults.push(why);
+                continue;
+            }
         };
-        if let Some(rollout) = &unit.rollout {
-            tell(format!("Unit {name} is being replaced: {}", rollout.in_words()));
-        }
-        for state in states.iter().filter(|state| !state.start_error.is_empty()) {
-            tell(format!("Unit {name} was not started: {}", state.start_error));
-        }
-        if ids.is_empty() || (!unit.is_global() && unit.current_state == "inactive") {
-            return Err(Failure::new(not_loaded(&unit)));
-        }
-        for id in ids {
-            places.push((name.clone(), api.machine(&id).await));
-        }
-    }
-    for (number, (name, machine)) in places.iter().enumerate() {
-        if number > 0 {
-            say("");
-        }
-        let code = machines.run(machine, &["systemctl", "--no-pager", "status", "-l", "--", name])?;
-        if code != 0 {
-            return Ok(code);
+        for id in places {
+            if !std::mem::take(&mut first) {
+                say("");
+            }
+            let machine = api.machine(&id).await;
+            match machines.run(
+                &machine,
+                &["systemctl", "--no-pager", "status", "-l", "--", &name],
+            ) {
+                Ok(code) if ended == 0 => ended = code,
+                Ok(_) => {}
+                // One without ssh is so for all of them.
+                Err(failure) if faults.contains(&failure.text) => {}
+                Err(failure) => faults.push(failure.text),
+            }
         }
     }
-    Ok(0)
+    match faults.is_empty() {
+        true => Ok(ended),
+        false => Err(Failure::new(faults.join("\n"))),
+    }
+}
+
+/// Its name and the machines to ask, and on standard error what they will not say of it.
+fn places((unit, states): (Unit, Vec<State>)) -> Result<(String, Vec<String>), String> {
+    let name = &unit.name;
+    if let Some(rollout) = &unit.rollout {
+        tell(format!("Unit {name} is being replaced: {}", rollout.in_words()));
+    }
+    for state in states.iter().filter(|state| !state.start_error.is_empty()) {
+        tell(format!("Unit {name} was not started: {}", state.start_error));
+    }
+    let ids: Vec<String> = match unit.is_global() {
+        true => states.iter().map(|state| state.machine_id.clone()).collect(),
+        false if unit.current_state == "inactive" => Vec::new(),
+        false => vec![unit.machine_id.clone()],
+    };
+    match ids.is_empty() {
+        true => Err(not_loaded(&unit)),
+        false => Ok((unit.name, ids)),
+    }
 }
 
 async fn print_json(api: &mut Api, known: &[(Unit, Vec<State>)]) {

@@ -33,7 +33,7 @@ pub(super) async fn stop(api: &mut Api, matches: &ArgMatches) -> Result<u8, Fail
     let names = bracketed(stopping.iter().filter(|unit| !unit.is_global()));
     let patience = Patience::of(matches);
     if lower(api, &stopping, "loaded", "stop", patience).await? {
-        tell(format!("Successfully stopped units {names}."));
+        succeeded("stopped", &names, patience);
     } else {
         code = 1;
         tell(format!("Failed to stop units {names}. exit == 1."));
@@ -50,12 +50,20 @@ pub(super) async fn unload(api: &mut Api, matches: &ArgMatches) -> Result<u8, Fa
         unit.is_global() || unit.desired_state != "inactive" || unit.current_state != "inactive"
     });
     let names = bracketed(units.iter().filter(|unit| !unit.is_global()));
-    if lower(api, &units, "inactive", "unload", Patience::of(matches)).await? {
-        tell(format!("Successfully unloaded units {names}."));
+    let patience = Patience::of(matches);
+    if lower(api, &units, "inactive", "unload", patience).await? {
+        succeeded("unloaded", &names, patience);
         return Ok(0);
     }
     tell(format!("Failed to unload units {names}. exit == 1."));
     Ok(1)
+}
+
+/// Says so of what was waited for. Of what was only asked for each unit has its line already.
+fn succeeded(done: &str, names: &str, patience: Patience) {
+    if patience != Patience::None {
+        tell(format!("Successfully {done} units {names}."));
+    }
 }
 
 /// Runs `destroy`: the units are gone when no machine knows them any more.

@@ -83,6 +83,8 @@ pub(crate) enum SendError {
         program: String,
         /// Its exit code; none when a signal ended it.
         code: Option<i32>,
+        /// What to do, where its own words tell.
+        advice: Option<&'static str>,
     },
 }
 
@@ -117,7 +119,7 @@ impl SendError {
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
             SendError::Dial(DialError::Unix { .. }) => Some(SOCKET_ADVICE),
-            SendError::Tunnel { code: Some(255), .. } => Some(SSH_ADVICE),
+            SendError::Tunnel { advice, .. } => *advice,
             _ => None,
         }
     }
@@ -126,12 +128,6 @@ impl SendError {
 /// For a socket that is not there, or at which nobody listens.
 const SOCKET_ADVICE: &str = "On a machine of the cluster: is its supervisor up (systemctl status corten)?\n\
     Elsewhere: name a machine with --tunnel HOST[:PORT] (over SSH), or where the API is with --endpoint URL.";
-
-/// For ssh's own exit code, whose reason ssh itself has printed.
-pub(crate) const SSH_ADVICE: &str = "A host key that is not known: --strict-host-key-checking=false takes any, \
-    --known-hosts-file FILE names a file that has it.\n\
-    Permission denied: the key comes from an agent (on a machine of the cluster, log in there with ssh -A), \
-    from --ssh-identity FILE or from ~/.ssh/config.";
 
 /// ssh ends with 255 for a fault of its own, else with the exit code of the remote command; 127 is a shell's "not found".
 fn tunnel_words(program: &str, code: Option<i32>) -> String {

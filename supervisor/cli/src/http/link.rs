@@ -19,10 +19,14 @@ use tokio::time::timeout;
 use super::endpoint::{Target, join_host_port};
 use super::error::{DialError, SendError};
 use super::exchange::{Request, Response};
+use super::overheard::Overheard;
+use super::ssh_words::ssh_advice;
 use super::tls::{self, TlsSetup};
 
 /// The time a child has to end after it closed the connection.
 const CHILD_GRACE: Duration = Duration::from_secs(2);
+/// ssh ends with it for a fault of its own.
+const SSH_FAULT: i32 = 255;
 
 /// How a connection is made.
 #[derive(Debug, Clone)]
@@ -50,8 +54,11 @@ pub(crate) struct Link {
 struct Open {
     sender: SendRequest<Full<Bytes>>,
     /// Killed when dropped.
-    child: Option<Child>,
+    child: Option<Carrier>,
 }
+
+/// A child that is a connection, and what it says of it.
+type Carrier = (Child, Overheard);
 
 /// What carries bytes both ways.
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -96,13 +103,15 @@ impl Link {
 
     /// A child that has ended tells more by its exit code than the connection it cut.
     async fn explain(&self, open: Open, error: hyper::Error) -> SendError {
-        if let (Dial::Through { argv, .. }, Some(mut child)) = (&self.dial, open.child)
+        if let (Dial::Through { argv, .. }, Some((mut child, heard))) = (&self.dial, open.child)
             && let Ok(Ok(status)) = timeout(CHILD_GRACE, child.wait()).await
         {
             let program = argv.first().cloned().unwrap_or_default();
+            let (code, words) = (status.code(), heard.words());
             return SendError::Tunnel {
                 program,
-                code: status.code(),
+                code,
+                advice: ssh_advice(&words).filter(|_| code == Some(SSH_FAULT)),
             };
         }
         SendError::Http(error)
@@ -204,15 +213,21 @@ async fn dial_tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
     Err(last)
 }
 
-fn spawn(argv: &[String]) -> Result<(Box<dyn Wire>, Child), DialError> {
+fn spawn(argv: &[String]) -> Result<(Box<dyn Wire>, Carrier), DialError> {
     let program = argv.first().cloned().unwrap_or_default();
+    let spawning = |source| DialError::Spawn {
+        program: program.clone(),
+        source,
+    };
+    let (heard, stderr) = Overheard::new().map_err(spawning)?;
     let mut child = tokio::process::Command::new(&program)
         .args(argv.iter().skip(1))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(stderr)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|source| DialError::Spawn { program, source })?;
+        .map_err(spawning)?;
     let output = child
         .stdout
         .take()
@@ -221,7 +236,7 @@ fn spawn(argv: &[String]) -> Result<(Box<dyn Wire>, Child), DialError> {
         .stdin
         .take()
         .expect("standard input was asked for as a pipe");
-    Ok((Box::new(tokio::io::join(output, input)), child))
+    Ok((Box::new(tokio::io::join(output, input)), (child, heard)))
 }
 
 async fn converse(

@@ -9,10 +9,14 @@ mod endpoint;
 mod error;
 mod exchange;
 mod link;
+mod overheard;
+mod ssh_words;
 mod tls;
 
 pub(crate) use endpoint::{EndpointError, Target};
-pub(crate) use error::{SSH_ADVICE, SendError, go_words};
+pub(crate) use error::{SendError, go_words};
 pub(crate) use exchange::{Request, Response};
 pub(crate) use link::{Dial, Link, Wire, dial};
+pub(crate) use overheard::Overheard;
+pub(crate) use ssh_words::ssh_advice;
 pub(crate) use tls::{TlsFiles, TlsSetup};

@@ -23,6 +23,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use bytes::{Bytes, BytesMut};
+use corten_spec::unit_file::SIZE_MAX;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -183,7 +184,9 @@ async fn collect(mut body: Body) -> Result<Bytes, Refusal> {
         }
     }
     if length > BODY_LIMIT {
-        return Err(undecodable(format!("it is longer than {BODY_LIMIT} bytes")));
+        return Err(undecodable(format!(
+            "it is longer than {BODY_LIMIT} bytes; a unit file has at most {SIZE_MAX}"
+        )));
     }
     Ok(kept.freeze())
 }

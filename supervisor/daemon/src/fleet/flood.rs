@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use corten_spec::unit_file::SIZE_MAX;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -85,12 +86,16 @@ async fn a_unit_that_is_too_large_is_told_so() {
     );
     let large = put(to, "a.service", &unit(2 << 20)).await;
     assert!(
-        large.contains(r#""code":413,"message":"the unit is too large: "#),
+        large.contains(r#""code":413,"message":"the unit is too large: "#)
+            && large.contains(&format!(" bytes, at most {SIZE_MAX}\"")),
         "{large}"
     );
     // Sent to its end before anything is read, as most clients do.
     let body = format!("{}{}", unit(1000), " ".repeat(20 << 20));
-    let huge = refused(400, "unable to decode body: it is longer than 4194304 bytes");
+    let huge = refused(
+        400,
+        "unable to decode body: it is longer than 4194304 bytes; a unit file has at most 1572864",
+    );
     assert_eq!(put(to, "a.service", &body).await, huge);
     let patch = ask(to, "PATCH", "/fleet/v1/machines", JSON, &body).await.line();
     assert_eq!(patch, huge);

@@ -12,7 +12,8 @@ machines of the cluster: log in to the first with ssh -A), --ssh-identity or ~/.
 known: --known-hosts-file names where from, --strict-host-key-checking=false takes any.";
 
 const STATUS_HELP: &str = "\
-Ends as systemctl does (3 where a unit is not active), at the first unit that is not well.
+Shows all the units named, and ends as systemctl does for the first that is not well (3 where it is not active), or with 1
+where one of them is nowhere.
 
 With --output json nobody is visited: it prints one array with an object for each unit, the fields of list-unit-files
 (unit, desc, dstate, state, global, hash, target, reason) and machines, one object for each machine that says something of
@@ -30,6 +31,7 @@ EXAMPLES:
 pub(super) fn commands() -> Vec<Command> {
     vec![
         sub("cat", "Print a unit file as the cluster has it").alias("c").arg(units())
+            .override_usage("fleetctl cat <UNIT>")
             .after_help("EXAMPLES:\n  fleetctl cat hello.service"),
         sub("status", "Show the status of units, from systemd on their machines")
             .arg(
@@ -48,6 +50,7 @@ pub(super) fn commands() -> Vec<Command> {
             port(),
             units(),
         ])
+        .override_usage("fleetctl journal [OPTIONS] <UNIT>")
         .after_help("EXAMPLES:\n  fleetctl journal hello.service\n  fleetctl journal -f -n 100 hello.service\n\n".to_owned() + KEYS),
         sub("ssh", "Open a shell or run a command on a machine, by id or by a unit that is there")
             .override_usage("fleetctl ssh [OPTIONS] <MACHINE|UNIT> [--] [COMMAND]...")

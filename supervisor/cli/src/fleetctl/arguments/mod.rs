@@ -53,7 +53,8 @@ EXAMPLES:
   fleetctl journal -f hello.service               its log, wherever it runs
   fleetctl --tunnel 10.0.0.1 list-units           all of it from outside the cluster, over SSH
 
-  Every option has an environment variable: --ssh-username is FLEETCTL_SSH_USERNAME.
+  The options of a command: fleetctl start --help.
+  Every option above has an environment variable: --ssh-username is FLEETCTL_SSH_USERNAME.
   SSH is the system's: keys from an agent, --ssh-identity or ~/.ssh/config.";
 
 /// `fleetctl help --help` is no other question than `fleetctl help`; clap would take `--help` for a command there.

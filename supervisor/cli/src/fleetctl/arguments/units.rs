@@ -26,6 +26,10 @@ EXAMPLES:
   fleetctl start --replace --max-unavailable 1 web@1.service web@2.service web@3.service
   fleetctl start --replace --max-unavailable 2 agent-on-every-machine.service";
 
+/// Of those that take units away.
+const UNKNOWN: &str = "\
+A unit that is not in the cluster gets a line on standard error, and is no failure: there is nothing left to do.\n\n";
+
 /// Their commands.
 pub(super) fn commands() -> Vec<Command> {
     let replace = || {
@@ -54,13 +58,13 @@ pub(super) fn commands() -> Vec<Command> {
             )
             .after_help(START_HELP),
         stops("stop", "Stop units, but leave them on their machines")
-            .after_help("EXAMPLES:\n  fleetctl stop hello.service"),
+            .after_help(UNKNOWN.to_owned() + "EXAMPLES:\n  fleetctl stop hello.service"),
         stops("restart", "Stop units and start them again where they are")
             .after_help("EXAMPLES:\n  fleetctl restart hello.service"),
         stops("unload", "Stop units and take them off their machines").aliases(["u", "un"])
-            .after_help("EXAMPLES:\n  fleetctl unload hello.service"),
+            .after_help(UNKNOWN.to_owned() + "EXAMPLES:\n  fleetctl unload hello.service"),
         stops("destroy", "Stop units and remove them from the cluster").alias("d")
-            .after_help("EXAMPLES:\n  fleetctl destroy hello.service\n  fleetctl destroy web@1.service web@2.service web@.service"),
+            .after_help(UNKNOWN.to_owned() + "EXAMPLES:\n  fleetctl destroy hello.service\n  fleetctl destroy web@1.service web@2.service web@.service"),
     ]
 }
 
