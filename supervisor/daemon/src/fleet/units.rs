@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use corten_spec::fleet::JobState;
 use corten_spec::quote::go_quote;
-use corten_spec::unit_file::UnitFile;
+use corten_spec::unit_file::{SIZE_MAX, UnitFile};
 use corten_spec::unit_name::UnitName;
 use corten_spec::x_fleet;
 use corten_store::StoreFault;
@@ -16,9 +16,6 @@ use corten_store::tables::Read;
 use super::answer::{self, Refusal};
 use super::wire::{self, UnitPage, WireUnit};
 use super::{Api, Query};
-
-/// The largest unit file, in bytes: every machine has every unit of the cluster in its store.
-const UNIT_LIMIT: usize = 3 << 19;
 
 /// GET /units
 pub async fn list(api: &Api, query: &Query) -> Result<Response<Body>, Refusal> {
@@ -87,10 +84,10 @@ pub async fn put(api: &Api, item: &str, headers: &HeaderMap, body: Body) -> Resu
     if !file.options.is_empty() && (content_differs || limit.is_some()) {
         x_fleet::validate(&file).map_err(Refusal::bad_request)?;
         let size = file.to_string().len();
-        if size > UNIT_LIMIT {
+        if size > SIZE_MAX {
             return Err(Refusal::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the unit is too large: {size} bytes, at most {UNIT_LIMIT}"),
+                format!("the unit is too large: {size} bytes, at most {SIZE_MAX}"),
             ));
         }
         let stays = held.filter(|_| !content_differs).map(|held| held.desired);
