@@ -1,6 +1,7 @@
 //! Telling systemd how we are: sd_notify(3) over the socket it names, and the watchdog it asks for.
 //!
-//! Refuses to fail: a supervisor run by hand has no such socket, and a lost datagram must not stop a cluster member.
+//! Refuses to fail: a supervisor run by hand has no such socket, and a lost datagram must not stop a cluster member. Nor does it
+//! wait for a systemd that reads nothing any more: what its socket has no room for is lost, too.
 //! The danger it guards against: a `WATCHDOG=1` that says only that a timer still runs; see [`crate::pulse`].
 
 use std::os::linux::net::SocketAddrExt;
@@ -21,7 +22,9 @@ impl Notifier {
                 Some(name) => SocketAddr::from_abstract_name(name),
                 None => SocketAddr::from_pathname(address),
             };
-            Some((UnixDatagram::unbound().ok()?, target.ok()?))
+            let socket = UnixDatagram::unbound().ok()?;
+            socket.set_nonblocking(true).ok()?;
+            Some((socket, target.ok()?))
         });
         Notifier { target }
     }
@@ -85,6 +88,20 @@ mod tests {
         assert_eq!(&buffer[..length], b"READY=1\nSTATUS=member n1\n");
         Notifier::new(None).alive();
         Notifier::new(Some("/no/such/socket")).alive();
+    }
+
+    #[test]
+    fn nobody_waits_for_one_who_does_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let systemd = UnixDatagram::bind(&path).unwrap();
+        let notifier = Notifier::new(path.to_str());
+        for _ in 0..5000 {
+            notifier.alive();
+        }
+        systemd.set_nonblocking(true).unwrap();
+        let held = std::iter::from_fn(|| systemd.recv(&mut [0; 100]).ok()).count();
+        assert!((1..5000).contains(&held), "{held} of them fit");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use corten_raft::Node;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::agent::{Agent, FolderError, Lease};
+use crate::agent::{Able, Agent, FolderError, Lease};
 use crate::cluster::heard::LastHeard;
 use crate::cluster::heartbeat::{self, Register};
 use crate::cluster::leader::{self, Leading};
@@ -63,7 +63,7 @@ impl Supervisor {
         let store = Member::start(&settings.etcd).await?;
         let node = store.node.clone();
         let (stopper, stop) = stop::channel();
-        let (able, is_able) = watch::channel(false);
+        let (able, is_able) = watch::channel(Able::NotYet);
         let (registering, registered) = watch::channel(0);
         let (register, pulses) = (Register::default(), Pulses::default());
         let units = &settings.fleet.units_directory;
@@ -94,6 +94,7 @@ impl Supervisor {
             session,
             ttl: settings.fleet.agent_ttl,
             able: is_able,
+            blind: false,
             registered: registering,
             heard,
         };

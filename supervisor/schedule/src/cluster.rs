@@ -108,6 +108,8 @@ pub enum Unable {
     Lacks,
     /// It takes no new units.
     Cordoned,
+    /// It says that something is wrong with it, and takes no new units.
+    Troubled,
     /// It takes no units and keeps none.
     Drained,
     /// `MachineOf`: a peer is not there.
@@ -249,9 +251,10 @@ impl Cluster {
             return Err(Unable::Lacks);
         }
         match spot.scheduling {
-            Scheduling::Cordoned if it.place != Place::On(machine) => return Err(Unable::Cordoned),
             Scheduling::Drained => return Err(Unable::Drained),
-            _ => {}
+            Scheduling::Cordoned if it.place != Place::On(machine) => return Err(Unable::Cordoned),
+            Scheduling::Troubled if it.place != Place::On(machine) => return Err(Unable::Troubled),
+            Scheduling::Open | Scheduling::Cordoned | Scheduling::Troubled => {}
         }
         if self.first_missing_peer(unit, machine).is_some() {
             return Err(Unable::Peer);

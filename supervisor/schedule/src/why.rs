@@ -154,6 +154,7 @@ pub fn leaving(cluster: &Cluster, unit: UnitIx, machine: MachineIx, unable: Unab
         Unable::OtherMachine => format!("machine {id} is not the one MachineID asks for"),
         Unable::Lacks => format!("machine {id} lacks metadata {}", lacking(cluster, unit, machine)),
         Unable::Cordoned => format!("machine {id} is cordoned"),
+        Unable::Troubled => there.trouble_in_words().unwrap_or_default(),
         Unable::Drained => format!("machine {id} is drained"),
         Unable::Peer => format!(
             "{} is not on machine {id}",
@@ -182,10 +183,14 @@ fn unplaced(cluster: &Cluster, unit: UnitIx) -> String {
         let rival = &cluster.unit(*rival).name;
         return format!("it and {rival} replace each other, and {rival} is there");
     }
-    if let Some(wanted) = &asks.machine_id
-        && cluster.meant_by(wanted).is_empty()
-    {
-        return format!("machine {wanted} (MachineID) is not present");
+    if let Some(wanted) = &asks.machine_id {
+        match cluster.meant_by(wanted)[..] {
+            [] => return format!("machine {wanted} (MachineID) is not present"),
+            [only] if cluster.able(unit, only) == Err(Unable::Troubled) => {
+                return leaving(cluster, unit, only, Unable::Troubled);
+            }
+            _ => {}
+        }
     }
     let missing = asks
         .machine_of
@@ -218,6 +223,7 @@ enum Kind {
     NoRoom(&'static str),
     WouldDisplace,
     Cordoned,
+    Troubled(String),
     Drained,
     Lacks(String),
     Peer(String),
@@ -301,6 +307,10 @@ fn ask(
             Err(Unable::Conflict) => (Kind::Conflict, cluster.first_conflict(unit, machine)),
             Err(Unable::Replaced(other)) => (Kind::Replaced, Some(other)),
             Err(Unable::Cordoned) => (Kind::Cordoned, None),
+            Err(Unable::Troubled) => {
+                let trouble = cluster.spot(machine).machine.trouble().unwrap_or_default();
+                (Kind::Troubled(trouble.to_owned()), None)
+            }
             Err(Unable::Drained) => (Kind::Drained, None),
             Err(Unable::Lacks) => (Kind::Lacks(lacking(cluster, unit, machine)), None),
             Err(Unable::Peer) => {
@@ -337,6 +347,7 @@ fn phrase(kind: &Kind, count: usize, others: &BTreeSet<Key>) -> String {
         }
         Kind::NoRoom(what) => format!("{count} {} too little {what} left", verb("has", "have")),
         Kind::Cordoned => format!("{count} {} cordoned", verb("is", "are")),
+        Kind::Troubled(what) => format!("{count} {} trouble: {what}", verb("has", "have")),
         Kind::Drained => format!("{count} {} drained", verb("is", "are")),
         Kind::Lacks(what) => format!("{count} {} metadata {what}", verb("lacks", "lack")),
         Kind::Peer(peer) => format!("{count} {} run {peer}", verb("does not", "do not")),

@@ -34,13 +34,18 @@ impl fmt::Display for MachineId {
 /// What `MachineMetadata=` asks for: every key must have one of its values.
 pub type MetadataRequirements = BTreeMap<String, BTreeSet<String>>;
 
-/// Whether units are placed on a machine: its metadata `scheduling`. Beyond fleet.
+/// The metadata by which a machine says what is wrong with it. Beyond fleet.
+pub const TROUBLE: &str = "trouble";
+
+/// Whether units are placed on a machine: its metadata `scheduling`, and whether it has trouble. Beyond fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheduling {
     /// They are.
     Open,
     /// `cordon`: it takes no new units.
     Cordoned,
+    /// It has trouble: likewise.
+    Troubled,
     /// `drain`: nor do those on it stay. Global units do.
     Drained,
 }
@@ -64,11 +69,24 @@ impl Machine {
         self.lacks(required).is_none()
     }
 
+    /// What is wrong with it, in its own words.
+    pub fn trouble(&self) -> Option<&str> {
+        let trouble = self.metadata.get(TROUBLE)?;
+        Some(trouble.as_str()).filter(|trouble| !trouble.is_empty())
+    }
+
+    /// The same for the operator: `machine 0123abcd has trouble: systemd does not answer`.
+    pub fn trouble_in_words(&self) -> Option<String> {
+        let trouble = self.trouble()?;
+        Some(format!("machine {} has trouble: {trouble}", self.id.short()))
+    }
+
     /// Whether units are placed on it. A word that means nothing keeps nobody away.
     pub fn scheduling(&self) -> Scheduling {
         match self.metadata.get("scheduling").map(String::as_str) {
-            Some("cordon") => Scheduling::Cordoned,
             Some("drain") => Scheduling::Drained,
+            _ if self.trouble().is_some() => Scheduling::Troubled,
+            Some("cordon") => Scheduling::Cordoned,
             _ => Scheduling::Open,
         }
     }
@@ -157,6 +175,34 @@ mod tests {
         assert_eq!(need(&[("role", "db"), ("zone", "a")]), Some("zone=a".to_owned()));
         assert!(machine.id.is_meant_by("01234567") && machine.id.is_meant_by(&machine.id.0));
         assert!(!machine.id.is_meant_by("0123"));
+    }
+
+    #[test]
+    fn trouble_is_as_a_cordon_and_ends_no_drain() {
+        let why = "systemd does not answer";
+        for (metadata, scheduling, trouble) in [
+            (pairs(&[]), Scheduling::Open, None),
+            (pairs(&[("trouble", "")]), Scheduling::Open, None),
+            (pairs(&[("trouble", why)]), Scheduling::Troubled, Some(why)),
+            (
+                pairs(&[("trouble", why), ("scheduling", "cordon")]),
+                Scheduling::Troubled,
+                Some(why),
+            ),
+            (
+                pairs(&[("trouble", why), ("scheduling", "drain")]),
+                Scheduling::Drained,
+                Some(why),
+            ),
+        ] {
+            let machine = Machine {
+                id: MachineId(String::new()),
+                primary_ip: String::new(),
+                metadata,
+                found: Default::default(),
+            };
+            assert_eq!((machine.scheduling(), machine.trouble()), (scheduling, trouble));
+        }
     }
 
     #[test]

@@ -218,7 +218,8 @@ async fn step(api: &mut Api, waits: &mut Vec<Wait>, seen: &Seen, progress: &mut 
                 wait.launched_at = wait.launched_at.filter(|_| wait.announced);
                 wait.last = why;
             }
-            Verdict::Unplaced(why) => unplaced(&mut wait, why, progress),
+            Verdict::Unplaced(why) => waits_for("a machine", &mut wait, why, progress),
+            Verdict::Held(why) => waits_for("its machine", &mut wait, why, progress),
         }
         still.push(wait);
     }
@@ -239,16 +240,16 @@ fn failed(wait: &Wait, why: &str) -> String {
 }
 
 /// A reason is told when it has stood for a while, and again when it changes.
-fn unplaced(wait: &mut Wait, why: String, progress: &mut Progress) {
+fn waits_for(what: &str, wait: &mut Wait, why: String, progress: &mut Progress) {
     let since = wait.unplaced_at.get_or_insert_with(Instant::now).elapsed();
     let why = if why.is_empty() {
         "the scheduler has not looked at it yet".to_owned()
     } else {
         why
     };
-    wait.last = format!("it waits for a machine: {why}");
+    wait.last = format!("it waits for {what}: {why}");
     if since >= UNPLACED_PATIENCE && wait.told.as_ref() != Some(&why) {
-        progress.tell(&format!("Unit {} waits for a machine: {why}", wait.name));
+        progress.tell(&format!("Unit {} waits for {what}: {why}", wait.name));
         wait.told = Some(why);
     }
 }

@@ -33,7 +33,10 @@ pub(super) fn not_loaded(unit: &Unit) -> String {
         }
         ("inactive" | "", _) => format!("Nobody has asked for it: fleetctl start {name}"),
         (desired, "") => format!("It is to be {desired}, and not there yet."),
-        (desired, reason) => format!("It is to be {desired}, but waits for a machine: {reason}"),
+        (desired, reason) if unit.machine_id.is_empty() => {
+            format!("It is to be {desired}, but waits for a machine: {reason}")
+        }
+        (desired, reason) => format!("It is to be {desired}, but waits for its machine: {reason}"),
     };
     format!("Unit {name} does not appear to be loaded.\n{why}")
 }

@@ -62,6 +62,8 @@ pub(super) enum Verdict {
     Launched(String),
     /// On no machine, for this reason; empty while the scheduler has not looked at it.
     Unplaced(String),
+    /// On a machine that can do nothing about it, for this reason.
+    Held(String),
     /// Something else is still to happen.
     Pending(String),
     /// It will not be done.
@@ -97,6 +99,16 @@ pub(super) fn judge(goal: &Goal, unit: Option<&Unit>, states: &[State], launched
             unit.desired_state
         ));
     }
+    let placed = !unit.machine_id.is_empty();
+    match judge_state(goal, unit, states, launched_for) {
+        Verdict::Pending(_) | Verdict::Launched(_) if placed && !unit.unplaced_reason.is_empty() => {
+            Verdict::Held(unit.unplaced_reason.clone())
+        }
+        verdict => verdict,
+    }
+}
+
+fn judge_state(goal: &Goal, unit: &Unit, states: &[State], launched_for: Duration) -> Verdict {
     let state = states.iter().find(|state| state.machine_id == unit.machine_id);
     match goal {
         Goal::Unloaded => unloaded(unit, states),

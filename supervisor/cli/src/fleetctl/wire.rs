@@ -31,7 +31,7 @@ pub(super) struct Unit {
     /// The machine it is on; empty when on none.
     #[serde(rename = "machineID", skip_serializing)]
     pub(super) machine_id: String,
-    /// Corten's own: why it is on no machine although it should be.
+    /// Corten's own: why it is on no machine although it should be, or why its machine does nothing about it.
     #[serde(skip_serializing)]
     pub(super) unplaced_reason: String,
     /// Corten's own: on so many machines a global unit may be down because of this change.

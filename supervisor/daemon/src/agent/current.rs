@@ -10,13 +10,13 @@ use crate::systemd::{Changed, Systemd};
 
 impl<S: Systemd> Agent<S> {
     /// Waits until systemd can be asked.
-    pub(super) async fn wait_for_systemd(&self, pulse: &Pulse) {
+    pub(super) async fn wait_for_systemd(&mut self, pulse: &Pulse) {
         while let Err(error) = self.systemd.ready().await {
             pulse.beat();
             tracing::warn!("{error}: this machine takes no units until it can");
             tokio::time::sleep(RETRY).await;
         }
-        self.able.send_replace(true);
+        self.answers.came();
     }
 
     /// Waits until the local state is as new as the contact with the leader that there is then.

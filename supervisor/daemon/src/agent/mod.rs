@@ -3,7 +3,7 @@
 //! `corten-agent` decides; this loop tells it what should be and what is, and performs its answer. It wakes when the
 //! store says that something here changed, when systemd says that a unit of ours did, when the machine has registered
 //! anew, when its contact with the leader is another one, and when something that failed is to be tried again. It does not
-//! poll.
+//! poll, but for asking now and then whether systemd still answers.
 //!
 //! Nothing but what fences is done before the local state is known to be current: an assignment of yesterday must not start
 //! today. That is so at the beginning, and whenever the leader hears this machine again after it may have been given up.
@@ -12,6 +12,9 @@
 //! Fencing comes first and waits for nothing: not for the cluster, which may be away, nor for an action that failed. What it
 //! cannot go round is a systemd that does not answer.
 
+mod answers;
+#[cfg(test)]
+mod blind_tests;
 mod current;
 mod folder;
 mod interest;
@@ -37,12 +40,14 @@ use corten_spec::machine::Machine;
 use corten_spec::unit_name::UnitName;
 use tokio::sync::watch;
 
+pub use answers::Able;
 pub use folder::FolderError;
 pub use lease::Lease;
 
 use crate::pulse::Pulse;
 use crate::stop::Stop;
 use crate::systemd::{Changed, Systemd};
+use answers::Answers;
 use folder::Folder;
 use interest::Interest;
 use perform::{Failures, Performer};
@@ -64,7 +69,7 @@ pub struct Agent<S> {
     reported: Reported,
     failures: Failures,
     started: Instant,
-    able: watch::Sender<bool>,
+    answers: Answers,
     registered: watch::Receiver<u64>,
     lease: Lease,
     /// The store could not be read: what we know of it is old.
@@ -87,7 +92,7 @@ impl<S: Systemd> Agent<S> {
         systemd: S,
         units: &Path,
         machine: Machine,
-        able: watch::Sender<bool>,
+        able: watch::Sender<Able>,
         registered: watch::Receiver<u64>,
         lease: Lease,
     ) -> Result<Agent<S>, FolderError> {
@@ -106,7 +111,7 @@ impl<S: Systemd> Agent<S> {
             node,
             systemd,
             folder,
-            able,
+            answers: Answers::new(able, lease.ttl()),
             registered,
             lease,
         })

@@ -6,8 +6,9 @@ use corten_agent::{Observed, judge_starts};
 use corten_spec::fleet::JobState;
 use corten_spec::unit_name::UnitName;
 
+use super::answers::ITSELF;
 use super::{Agent, perform};
-use crate::systemd::{Changed, Systemd};
+use crate::systemd::{self, Changed, Systemd, SystemdError};
 
 impl<S: Systemd> Agent<S> {
     /// Asks systemd for the units that changed and are ours; false, and what was known stays, when it does not answer.
@@ -23,17 +24,29 @@ impl<S: Systemd> Agent<S> {
             _ => known.iter().map(ToString::to_string).collect(),
         };
         self.seen.retain(|name, _| known.contains(name));
-        let answer = self.systemd.observe(&ask).await;
+        let answer = self.ask(&ask).await;
         self.blind = answer.is_err();
         match answer {
             Ok(all) => {
-                let named = |seen: crate::systemd::Observed| Some((UnitName::parse(&seen.name).ok()?, seen));
+                let named = |seen: systemd::Observed| Some((UnitName::parse(&seen.name).ok()?, seen));
                 self.seen.extend(all.into_iter().filter_map(named));
                 self.note_starts();
             }
             Err(error) => tracing::error!("{error}"),
         }
         !self.blind
+    }
+
+    /// Asks for these units, or, when there are none, whether it answers at all, unless that is known.
+    async fn ask(&mut self, units: &[String]) -> Result<Vec<systemd::Observed>, SystemdError> {
+        if !units.is_empty() {
+            return self.answers.wait_for(self.systemd.observe(units)).await;
+        }
+        if self.blind || self.answers.are_old() {
+            let itself = [ITSELF.to_owned()];
+            self.answers.wait_for(self.systemd.observe(&itself)).await?;
+        }
+        Ok(Vec::new())
     }
 
     /// Is its file to be written here? Whether systemd has heard of it is then asked anew: it does not say when it does.
@@ -59,7 +72,7 @@ impl<S: Systemd> Agent<S> {
         let names: BTreeSet<&UnitName> = self.disk.keys().chain(self.seen.keys()).collect();
         let one = |name: &UnitName| {
             let seen = self.seen.get(name);
-            let text = |f: fn(&crate::systemd::Observed) -> &String| seen.map(f).cloned().unwrap_or_default();
+            let text = |f: fn(&systemd::Observed) -> &String| seen.map(f).cloned().unwrap_or_default();
             Observed {
                 on_disk: self.disk.get(name).cloned(),
                 load: text(|seen| &seen.load),

@@ -59,6 +59,9 @@ impl<S: Systemd> Agent<S> {
                     units: Changed::Everything,
                 };
             }
+            if self.answers.are_old() {
+                return Look::nothing_new();
+            }
             tokio::select! {
                 batch = events.recv() => if let Some(look) = self.taken_all(Some(batch), events) { return look },
                 units = self.systemd.changed() => if self.concerns(&units) {

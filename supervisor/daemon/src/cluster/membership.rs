@@ -9,7 +9,10 @@
 //! | known | a heartbeat every quarter of the TTL |
 //! | known, and then not | not registered |
 //! | our address changed | not registered |
+//! | systemd has not answered for longer than the TTL, or does again | not registered: the next join says it in the metadata |
 //! | no leader, or it cannot be reached | try again sooner; units keep running |
+//!
+//! A machine that is in trouble stays: what runs there may run on, and nobody may start it elsewhere.
 //!
 //! Only a heartbeat that the leader knew fills this machine's lease, as it sees it. A join does not: who joins may have been
 //! given up, and the leader knows it only once what was decided about its units is written.
@@ -17,12 +20,13 @@
 use std::time::{Duration, Instant};
 
 use corten_raft::{Node, PeerError};
-use corten_spec::machine::Machine;
+use corten_spec::machine::{Machine, TROUBLE};
 use corten_store::fleet::Command;
 use tokio::sync::watch;
 
 use super::heard::LastHeard;
 use super::heartbeat::{self, Beat, Heard, Register};
+use crate::agent::Able;
 use crate::clock::since_boot;
 use crate::identity;
 use crate::pulse::{BEAT, Pulse};
@@ -33,6 +37,8 @@ use crate::stop::Stop;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Between heartbeats until the leader has seen the join.
 const AT_ONCE: Duration = Duration::from_millis(50);
+/// The trouble of a machine that is blind.
+const NO_ANSWER: &str = "systemd does not answer";
 
 /// The loop's surroundings.
 pub struct Membership {
@@ -49,8 +55,10 @@ pub struct Membership {
     pub session: u64,
     /// How long a lease lasts.
     pub ttl: Duration,
-    /// True once units can be run.
-    pub able: watch::Receiver<bool>,
+    /// Whether units can be run.
+    pub able: watch::Receiver<Able>,
+    /// The join is to say that its systemd does not answer.
+    pub blind: bool,
     /// How often this machine has registered: 0 before the first time.
     pub registered: watch::Sender<u64>,
     /// When this machine sent what a leader heard last: its lease lasts for at least the TTL from then.
@@ -86,6 +94,7 @@ pub async fn run(mut membership: Membership, pulse: Pulse, mut stop: Stop) {
         };
         tokio::select! {
             () = paused => {}
+            Ok(()) = membership.able.changed() => {}
             () = stop.stopped() => return,
         }
     }
@@ -94,15 +103,13 @@ pub async fn run(mut membership: Membership, pulse: Pulse, mut stop: Stop) {
 impl Membership {
     /// One step; returns the pause until the next.
     async fn turn(&mut self, standing: &mut Standing) -> Duration {
-        if !*self.able.borrow_and_update() {
+        let able = *self.able.borrow_and_update();
+        if able == Able::NotYet {
             drop(tokio::time::timeout(BEAT, self.able.changed()).await);
             return Duration::ZERO;
         }
         let soon = (self.ttl / 8).clamp(AT_ONCE, Duration::from_secs(1));
-        let address = identity::address(&self.settings);
-        if address != self.machine.primary_ip {
-            tracing::info!(address, "this machine's address is another one now");
-            self.machine.primary_ip = address;
+        if self.is_another(able) {
             *standing = Standing::Unregistered;
         }
         if let Standing::Unregistered = standing {
@@ -129,10 +136,31 @@ impl Membership {
         }
     }
 
+    /// Takes note of what has changed of what a join says; whether anything has.
+    fn is_another(&mut self, able: Able) -> bool {
+        let address = identity::address(&self.settings);
+        let moved = address != self.machine.primary_ip;
+        if moved {
+            tracing::info!(address, "this machine's address is another one now");
+            self.machine.primary_ip = address;
+        }
+        let blind = able == Able::Blind;
+        std::mem::replace(&mut self.blind, blind) != blind || moved
+    }
+
+    /// This machine as it is now.
+    fn described(&self) -> Machine {
+        let mut machine = self.machine.clone();
+        if self.blind {
+            machine.metadata.insert(TROUBLE.to_owned(), NO_ANSWER.to_owned());
+        }
+        machine
+    }
+
     async fn join(&mut self) -> bool {
         self.session = self.session.wrapping_add(1);
         let join = Command::Join {
-            machine: self.machine.clone(),
+            machine: self.described(),
             session: self.session,
         };
         match tokio::time::timeout(TIMEOUT, self.node.propose(corten_store::Command::Fleet(join))).await {

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
-use corten_spec::machine::MachineId;
+use corten_spec::machine::{MachineId, TROUBLE};
 use corten_store::fleet::{self as tables, Command, MachineRecord};
 
 use super::answer::{self, Refusal};
@@ -39,6 +39,11 @@ fn command_of(step: PatchStep) -> Result<Command, Refusal> {
         return Err(Refusal::bad_request("invalid op: expect add, remove, or replace"));
     }
     let (id, key) = split(&step.path).ok_or_else(|| Refusal::bad_request("machine metadata path invalid"))?;
+    if key == TROUBLE {
+        return Err(Refusal::bad_request(format!(
+            "machine metadata {TROUBLE} is the machine's own and cannot be changed: it goes when the trouble is over"
+        )));
+    }
     let value = match (step.op.as_str(), step.value) {
         ("remove", _) => None,
         (_, Some(value)) if !value.value.is_empty() => Some(value.value),
@@ -107,6 +112,10 @@ mod tests {
             (
                 r#"{"op":"replace","path":"/m1/metadata/r","value":{}}"#,
                 "invalid value: add and replace require a value",
+            ),
+            (
+                r#"{"op":"remove","path":"/m1/metadata/trouble"}"#,
+                "machine metadata trouble is the machine's own and cannot be changed: it goes when the trouble is over",
             ),
         ] {
             assert_eq!(step(json), Err(text.to_owned()), "{json}");

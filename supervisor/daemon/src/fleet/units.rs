@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode, header};
-use corten_spec::fleet::JobState;
+use corten_spec::fleet::{JobState, UnitState};
 use corten_spec::quote::go_quote;
 use corten_spec::unit_file::{SIZE_MAX, UnitFile};
 use corten_spec::unit_name::UnitName;
@@ -209,7 +209,7 @@ pub fn current(tx: &(impl Read + ?Sized), record: &UnitRecord) -> Result<Option<
 
 fn show(tx: &(impl Read + ?Sized), record: UnitRecord) -> Result<WireUnit, StoreFault> {
     let current_state = current(tx, &record)?.map_or(String::new(), |state| state.as_str().to_owned());
-    let wanted = record.desired != JobState::Inactive;
+    let reason = waits_for(tx, &record)?;
     Ok(WireUnit {
         current_state,
         desired_state: record.desired.as_str().to_owned(),
@@ -219,7 +219,31 @@ fn show(tx: &(impl Read + ?Sized), record: UnitRecord) -> Result<WireUnit, Store
         name: record.name.to_string(),
         options: record.file.options.into_iter().map(Into::into).collect(),
         rollout: record.rollout.map(Into::into),
-        unplaced_reason: record.unplaced.filter(|_| wanted).unwrap_or_default(),
+        unplaced_reason: reason.unwrap_or_default(),
         ..WireUnit::default()
     })
+}
+
+/// Why a unit is on no machine although it should be, or not as it should be on a machine that has trouble.
+fn waits_for(tx: &(impl Read + ?Sized), record: &UnitRecord) -> Result<Option<String>, StoreFault> {
+    if record.desired == JobState::Inactive {
+        return Ok(None);
+    }
+    let Some(assigned) = &record.assigned else {
+        return Ok(record.unplaced.clone());
+    };
+    let home = fleet::machine(tx, &assigned.machine)?;
+    let Some(trouble) = home.and_then(|home| home.machine.trouble_in_words()) else {
+        return Ok(None);
+    };
+    let state = fleet::state(tx, &record.name, &assigned.machine)?;
+    let is_well = state.is_some_and(|state| is_as_wanted(record, &state));
+    Ok(Some(trouble).filter(|_| !is_well))
+}
+
+/// Has its machine reported it active, or loaded if no more is wanted, with the file that it is to have?
+fn is_as_wanted(record: &UnitRecord, state: &UnitState) -> bool {
+    let active = ["active", "reloading", "refreshing"].contains(&state.active.as_str());
+    let launched = record.desired == JobState::Launched;
+    state.launched == launched && (active || !launched) && state.hash == record.file.hash()
 }

@@ -140,7 +140,7 @@ impl SystemBus {
 
 fn refused(verb: &'static str, what: &str, error: &zbus::Error) -> SystemdError {
     match error {
-        zbus::Error::MethodError(name, message, _) => SystemdError::Refused {
+        zbus::Error::MethodError(name, message, _) if !is_of_the_bus(name) => SystemdError::Refused {
             verb,
             what: what.to_owned(),
             name: name.to_string(),
@@ -148,6 +148,15 @@ fn refused(verb: &'static str, what: &str, error: &zbus::Error) -> SystemdError 
         },
         other => SystemdError::Unreachable(other.to_string()),
     }
+}
+
+/// Is this what the bus says when systemd is not on it, or left it before it answered?
+fn is_of_the_bus(error: &str) -> bool {
+    let error = error.strip_prefix("org.freedesktop.DBus.Error.");
+    error.is_some_and(|error| {
+        ["NameHasNoOwner", "NoReply", "ServiceUnknown", "TimedOut"].contains(&error)
+            || error.starts_with("Spawn.")
+    })
 }
 
 /// Puts a link to `file` into a folder, in the place of whatever has its name there.
@@ -293,6 +302,18 @@ impl Systemd for SystemBus {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_the_bus_says_is_no_refusal() {
+        for (error, of_the_bus) in [
+            ("org.freedesktop.DBus.Error.NoReply", true),
+            ("org.freedesktop.DBus.Error.Spawn.ChildExited", true),
+            ("org.freedesktop.DBus.Error.InvalidArgs", false),
+            ("org.freedesktop.systemd1.NoSuchUnit", false),
+        ] {
+            assert_eq!(is_of_the_bus(error), of_the_bus, "{error}");
+        }
+    }
 
     #[test]
     fn a_link_takes_the_place_of_what_is_there() {

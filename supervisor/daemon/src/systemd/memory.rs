@@ -135,7 +135,7 @@ impl MemorySystemd {
 
 impl Systemd for MemorySystemd {
     async fn ready(&self) -> Result<(), SystemdError> {
-        Ok(())
+        self.observe(&[]).await.map(drop)
     }
 
     async fn link(&self, file: &Path) -> Result<(), SystemdError> {

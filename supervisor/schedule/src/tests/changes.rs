@@ -38,7 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (unit_number.clone(), prop::option::of(0..5usize)).prop_map(|(number, to)| Step::Assign(number, to)),
         2 => (unit_number.clone(), desired).prop_map(|(number, desired)| Step::Desire(number, desired)),
         2 => unit_number.prop_map(Step::Destroy),
-        3 => (0..4usize, 0..4usize).prop_map(|(number, zone)| Step::Machine(number, zone)),
+        3 => (0..4usize, 0..5usize).prop_map(|(number, zone)| Step::Machine(number, zone)),
         2 => (0..4usize).prop_map(Step::Lose),
         1 => Just(Step::Confirm),
     ]

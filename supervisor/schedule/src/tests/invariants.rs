@@ -68,7 +68,7 @@ pub fn unit() -> impl Strategy<Value = UnitView> {
 }
 
 pub fn view() -> impl Strategy<Value = ClusterView> {
-    let machines = prop::collection::btree_map((0..4usize).prop_map(machine_id), 0..4usize, 0..4);
+    let machines = prop::collection::btree_map((0..4usize).prop_map(machine_id), 0..5usize, 0..4);
     let units = prop::collection::btree_map((0..12usize).prop_map(name), unit(), 0..12);
     (machines, units).prop_map(|(machines, units)| ClusterView {
         machines: machines
@@ -88,7 +88,11 @@ pub fn machine(id: MachineId, zone: usize) -> Machine {
             ("cpus".to_owned(), "1".to_owned()),
             (
                 "scheduling".to_owned(),
-                ["open", "open", "cordon", "drain"][zone % 4].to_owned(),
+                ["open", "open", "cordon", "drain", "open"][zone % 5].to_owned(),
+            ),
+            (
+                "trouble".to_owned(),
+                ["", "", "", "", "deaf"][zone % 5].to_owned(),
             ),
         ]
         .into(),

@@ -351,6 +351,40 @@ fn a_cordoned_machine_takes_no_new_units_and_keeps_its_own() {
 }
 
 #[test]
+fn a_machine_in_trouble_takes_no_new_units_and_keeps_its_own() {
+    check(
+        "machine m1 trouble=deaf
+         machine m2
+         unit a.service launched on m1
+         unit b.service launched
+         unit c.service launched | MachineID=m1
+         unit d.service launched | MachineOf=a.service
+         unit e.service launched on m1 | MachineID=m1
+         unit f.service launched | Conflicts=b.service
+         unit g.service launched | Global=true",
+        "c.service -> -: machine m1 has trouble: deaf
+         d.service -> -: 2 machines: 1 has trouble: deaf, 1 does not run a.service
+         f.service -> -: 2 machines: 1 conflicts with b.service, 1 has trouble: deaf
+         b.service -> m2: least loaded: 1 unit",
+    );
+    check(
+        "machine m1 trouble=deaf scheduling=cordon
+         machine m2 trouble=deaf
+         machine m3 trouble=ill
+         unit a.service launched
+         unit b.service launched | MachineID=m1; MachineMetadata=role=db",
+        "a.service -> -: 3 machines: 2 have trouble: deaf, 1 has trouble: ill
+         b.service -> -: 3 machines: 1 lacks metadata role=db, 2 are not the one MachineID asks for",
+    );
+    check(
+        "machine m1 trouble=deaf scheduling=drain
+         machine m2
+         unit a.service launched on m1",
+        "a.service -> m2: machine m1 is drained; least loaded: 0 units",
+    );
+}
+
+#[test]
 fn a_drained_machine_keeps_only_global_units() {
     check(
         "machine m1 scheduling=drain

@@ -40,6 +40,6 @@ pub(super) fn commands() -> Vec<Command> {
         list("list-units", "List the state of units on the machines", &lists::STATE_FIELDS, "unit,machine,active,sub")
             .after_help("EXAMPLES:\n  fleetctl list-units\n  fleetctl list-units --fields unit,machine,hash,active"),
         list("list-unit-files", "List the units that exist in the cluster", &lists::UNIT_FIELDS, "unit,hash,dstate,state,target")
-            .after_help("EXAMPLES:\n  fleetctl list-unit-files\n\nThe field reason says why a unit is on no machine:\n  fleetctl list-unit-files --fields unit,dstate,state,reason"),
+            .after_help("EXAMPLES:\n  fleetctl list-unit-files\n\nThe field reason says why a unit is on no machine, or why its machine does nothing about it:\n  fleetctl list-unit-files --fields unit,dstate,state,reason"),
     ]
 }

@@ -31,6 +31,7 @@ fn word(verdict: &Verdict) -> &'static str {
         Verdict::Reached => "reached",
         Verdict::Launched(_) => "launched",
         Verdict::Unplaced(_) => "unplaced",
+        Verdict::Held(_) => "held",
         Verdict::Pending(_) => "pending",
         Verdict::Failed(_) => "failed",
     }
@@ -106,6 +107,36 @@ fn what_is_not_placed_says_why() {
         judge(&goal, Some(&waiting), &[], Duration::ZERO),
         Verdict::Unplaced("3 machines: 3 conflict".into())
     );
+}
+
+#[test]
+fn what_its_machine_does_nothing_about_says_why() {
+    let why = "machine 0123abcd has trouble: systemd does not answer";
+    let held = |desired, current| Unit {
+        unplaced_reason: why.into(),
+        ..unit(desired, current, "m")
+    };
+    let started = Goal::Started { hash: None };
+    for (goal, unit, state) in [
+        (&started, held("launched", "inactive"), None),
+        (
+            &started,
+            held("launched", "launched"),
+            Some(state("activating", "start")),
+        ),
+        (&Goal::Loaded, held("loaded", "inactive"), None),
+        (
+            &Goal::Stopped { ran: true },
+            held("loaded", "launched"),
+            Some(state("active", "running")),
+        ),
+    ] {
+        let verdict = judge(goal, Some(&unit), state.as_slice(), Duration::ZERO);
+        assert_eq!(verdict, Verdict::Held(why.into()), "{goal:?}");
+    }
+    let runs = held("launched", "launched");
+    let running = [state("active", "running")];
+    assert_eq!(judge(&started, Some(&runs), &running, SETTLED), Verdict::Reached);
 }
 
 #[test]
