@@ -42,5 +42,5 @@ pub use desired::{Candidate, DesiredUnit, desired};
 pub use fence::{Contact, Fenced, SHORTEST_TTL, fence, reconcile_fenced};
 pub use observed::{Observed, OnDisk};
 pub use reconcile::{Action, reconcile};
-pub use report::{LAUNCHED_HOLD_MS, Report, Reported, report};
+pub use report::{Report, Reported, report};
 pub use starts::{FAILED_START, judge_starts};

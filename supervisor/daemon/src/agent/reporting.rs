@@ -3,8 +3,6 @@
 use std::time::{Duration, Instant};
 
 use corten_agent::{Contact, report};
-use corten_spec::fleet::JobState;
-use corten_spec::unit_name::UnitName;
 use corten_store::Response;
 use corten_store::fleet::{self, Answer, Command};
 
@@ -30,14 +28,7 @@ impl<S: Systemd> Agent<S> {
                 return Some(RETRY);
             }
         }
-        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let units = &self.interest.units;
-        let stays = |unit: &UnitName| {
-            let wanted = units.get(unit).map(|unit| unit.desired);
-            wanted.is_some_and(|desired| desired != JobState::Inactive)
-        };
-        let (report, next) = report(&id, &self.observed(), stays, &self.reported, now_ms);
-        let again = report.again_at_ms;
+        let (report, next) = report(&id, &self.observed(), &self.reported);
         if !report.is_empty() {
             let command = Command::Report {
                 machine: id,
@@ -62,8 +53,7 @@ impl<S: Systemd> Agent<S> {
             }
         }
         self.reported = next;
-        let again = again.map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
-        again.into_iter().chain(self.late()).min()
+        self.late()
     }
 
     /// How long a report may still come late, if any may.

@@ -2,13 +2,14 @@
 //!
 //! Reads see everything acknowledged before, on any node (they ask the leader how far to wait); without a quorum there
 //! is no answer but 503. Source: contract `fleet.md` section 2; of the traps of its section 0, `states` keeps the first, and
-//! the agent's reports the tenth.
+//! `held` the tenth.
 
 mod answer;
 mod bounds;
 mod discovery;
 #[cfg(test)]
 mod flood;
+mod held;
 #[cfg(test)]
 mod hostile;
 mod machines;
@@ -31,6 +32,7 @@ use corten_store::{Response as Outcome, StoreFault};
 
 use answer::Refusal;
 use bounds::{Bounds, Numbers};
+use held::Held;
 use paging::PageToken;
 use route::Route;
 
@@ -42,6 +44,7 @@ pub struct Api {
     node: Node,
     token_limit: u16,
     bounds: Bounds,
+    held: Held,
 }
 
 impl Api {
@@ -51,6 +54,7 @@ impl Api {
             node,
             token_limit,
             bounds: Bounds::new(Numbers::default()),
+            held: Held::default(),
         }
     }
 

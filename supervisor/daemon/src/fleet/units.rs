@@ -1,9 +1,11 @@
 //! /units: reading, creating, changing and destroying units.
 
 use std::num::NonZeroU32;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode, header};
+use corten_raft::ReadTx;
 use corten_spec::fleet::{JobState, UnitState};
 use corten_spec::quote::go_quote;
 use corten_spec::unit_file::{SIZE_MAX, UnitFile};
@@ -25,7 +27,7 @@ pub async fn list(api: &Api, query: &Query) -> Result<Response<Body>, Refusal> {
     let units = api.local(|tx| {
         records
             .into_iter()
-            .map(|record| show(tx, record))
+            .map(|record| show(api, tx, record))
             .collect::<Result<Vec<_>, _>>()
     })?;
     Ok(answer::json(StatusCode::OK, &UnitPage { next, units }))
@@ -34,9 +36,11 @@ pub async fn list(api: &Api, query: &Query) -> Result<Response<Body>, Refusal> {
 /// GET /units/{name}
 pub async fn get(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
     let name = known_name(name)?;
-    let unit = api
-        .read(|tx| fleet::unit(tx, &name)?.map(|record| show(tx, record)).transpose())
-        .await?;
+    let shown = |tx: &ReadTx<'_>| {
+        let record = fleet::unit(tx, &name)?;
+        record.map(|record| show(api, tx, record)).transpose()
+    };
+    let unit = api.read(shown).await?;
     let unit = unit.ok_or_else(no_such_unit)?;
     Ok(answer::json(StatusCode::OK, &unit))
 }
@@ -145,6 +149,14 @@ async fn set_desired(api: &Api, name: UnitName, desired: JobState) -> Result<Res
             go_quote(name.as_str())
         )));
     }
+    if desired == JobState::Loaded {
+        let before = api.local(|tx| match fleet::unit(tx, &name)? {
+            Some(record) => current(tx, &record),
+            None => Ok(None),
+        })?;
+        api.held
+            .note(&name, before == Some(JobState::Launched), Instant::now());
+    }
     match api.change(Command::SetDesired { name, desired }).await? {
         Answer::NoSuchUnit(_) => Err(Refusal::new(
             StatusCode::CONFLICT,
@@ -207,8 +219,16 @@ pub fn current(tx: &(impl Read + ?Sized), record: &UnitRecord) -> Result<Option<
     }))
 }
 
-fn show(tx: &(impl Read + ?Sized), record: UnitRecord) -> Result<WireUnit, StoreFault> {
-    let current_state = current(tx, &record)?.map_or(String::new(), |state| state.as_str().to_owned());
+fn show(api: &Api, tx: &(impl Read + ?Sized), record: UnitRecord) -> Result<WireUnit, StoreFault> {
+    let current = match current(tx, &record)? {
+        Some(JobState::Loaded)
+            if record.desired == JobState::Loaded && api.held.shows(&record.name, Instant::now()) =>
+        {
+            Some(JobState::Launched)
+        }
+        current => current,
+    };
+    let current_state = current.map_or(String::new(), |state| state.as_str().to_owned());
     let reason = waits_for(tx, &record)?;
     Ok(WireUnit {
         current_state,

@@ -1,11 +1,9 @@
 //! What a machine tells the cluster: that it is there, and how its units do.
 
 use corten_agent::report;
-use corten_spec::fleet::JobState;
-use corten_spec::unit_name::UnitName;
 use corten_store::fleet::{self, Command};
 
-use super::{Effect, Flight, Node, PROPOSAL_TIMEOUT_MS, Standing, candidate};
+use super::{Effect, Flight, Node, PROPOSAL_TIMEOUT_MS, Standing};
 use crate::leader::TTL_MS;
 
 impl Node {
@@ -41,17 +39,8 @@ impl Node {
         let id = self.machine.id.clone();
         self.reported
             .agree_with(fleet::states_on(&self.replica, &id).expect("memory does not fail"));
-        let stays = |unit: &UnitName| {
-            let record = fleet::unit(&self.replica, unit).expect("memory does not fail");
-            let candidate = record.map(|record| candidate(record, &id));
-            candidate.is_some_and(|unit| {
-                let is_here = unit.requirements.global || unit.assigned.as_ref() == Some(&id);
-                unit.desired != JobState::Inactive && is_here
-            })
-        };
-        let (out, next) = report(&id, &self.observed(&[]), stays, &self.reported, now_ms);
+        let (out, next) = report(&id, &self.observed(&[]), &self.reported);
         self.reported = next;
-        effects.extend(out.again_at_ms.map(Effect::Wake));
         if !out.is_empty() {
             self.propose(
                 Command::Report {
