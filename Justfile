@@ -20,7 +20,7 @@ sim *SEED:
 sim-long FROM="0" TO="20000":
     cargo run --release -p corten-sim --locked -- both {{FROM}} {{TO}}
 
-# The parsers under libFuzzer, so many seconds each, or one of them for longer: needs cargo-fuzz and a nightly toolchain
+# The parsers under libFuzzer, so many seconds each, or one of them for longer: needs a C++ compiler
 fuzz SECONDS *TARGET:
     tests/fuzz/run {{SECONDS}} {{TARGET}}
 

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use corten_spec::machine::{Machine, MachineId};
+use corten_spec::machine::{Machine, MachineId, TROUBLE};
 use corten_spec::resources::Resources;
 use nix::ifaddrs::getifaddrs;
 use procfs::Current;
@@ -34,10 +34,16 @@ pub fn machine(settings: &Fleet) -> Result<Machine, IdentityError> {
         Some(id) => id.clone(),
         None => read_id(&std::fs::read_to_string(MACHINE_ID)?)?,
     };
+    let mut metadata = settings.metadata.clone();
+    if metadata.remove(TROUBLE).is_some() {
+        tracing::warn!(
+            "the metadata {TROUBLE} is left out: it says what this machine finds wrong with itself"
+        );
+    }
     Ok(Machine {
         id: MachineId(id),
         primary_ip: address(settings),
-        metadata: settings.metadata.clone(),
+        metadata,
         found: found_resources(),
     })
 }

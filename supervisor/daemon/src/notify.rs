@@ -8,6 +8,9 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+/// Between two attempts to tell systemd what it must hear.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Where systemd listens for us.
 #[derive(Debug)]
 pub struct Notifier {
@@ -29,33 +32,43 @@ impl Notifier {
         Notifier { target }
     }
 
-    fn send(&self, message: &str) {
+    /// Whether it was sent, where there is somebody to send it to.
+    fn send(&self, message: &str) -> bool {
         let Some((socket, address)) = &self.target else {
-            return;
+            return true;
         };
-        if let Err(error) = socket.send_to_addr(message.as_bytes(), address) {
+        let sent = socket.send_to_addr(message.as_bytes(), address);
+        if let Err(error) = &sent {
             tracing::warn!(%error, message, "systemd could not be notified");
         }
+        sent.is_ok()
     }
 
     /// The one line `systemctl status` shows.
     pub fn status(&self, line: &str) {
-        self.send(&format!("STATUS={line}\n"));
+        let _ = self.send(&format!("STATUS={line}\n"));
     }
 
-    /// This machine has joined its cluster and is registered.
-    pub fn ready(&self, line: &str) {
-        self.send(&format!("READY=1\nSTATUS={line}\n"));
+    /// This machine has joined its cluster and is registered. False if systemd is to be told again.
+    pub fn ready(&self, line: &str) -> bool {
+        self.send(&format!("READY=1\nSTATUS={line}\n"))
+    }
+
+    /// The same, until it was sent.
+    pub async fn ready_for_sure(&self, line: &str) {
+        while !self.ready(line) {
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// Shutting down on purpose.
     pub fn stopping(&self) {
-        self.send("STOPPING=1\nSTATUS=stopping\n");
+        let _ = self.send("STOPPING=1\nSTATUS=stopping\n");
     }
 
     /// Every loop of the supervisor moves.
     pub fn alive(&self) {
-        self.send("WATCHDOG=1\n");
+        let _ = self.send("WATCHDOG=1\n");
     }
 }
 
@@ -82,7 +95,7 @@ mod tests {
         let path = folder.path().join("notify");
         let systemd = UnixDatagram::bind(&path).unwrap();
         let notifier = Notifier::new(path.to_str());
-        notifier.ready("member n1");
+        assert!(notifier.ready("member n1"));
         let mut buffer = [0; 100];
         let length = systemd.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"READY=1\nSTATUS=member n1\n");
@@ -99,9 +112,11 @@ mod tests {
         for _ in 0..5000 {
             notifier.alive();
         }
+        assert!(!notifier.ready("it is to be told again"));
         systemd.set_nonblocking(true).unwrap();
         let held = std::iter::from_fn(|| systemd.recv(&mut [0; 100]).ok()).count();
         assert!((1..5000).contains(&held), "{held} of them fit");
+        assert!(notifier.ready("there is room again"));
     }
 
     #[test]

@@ -143,8 +143,7 @@ fn tell_systemd<'n>(
         loop {
             let line = status::line(&name, &node, *registered.borrow_and_update());
             if !ready && *registered.borrow() > 0 {
-                ready = true;
-                notifier.ready(&line);
+                ready = notifier.ready(&line);
             } else if line != said {
                 notifier.status(&line);
             }

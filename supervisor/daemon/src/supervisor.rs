@@ -92,6 +92,7 @@ impl Supervisor {
             machine,
             settings: settings.fleet.clone(),
             session,
+            asked: session,
             ttl: settings.fleet.agent_ttl,
             able: is_able,
             blind: false,

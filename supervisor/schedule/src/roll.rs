@@ -6,11 +6,12 @@
 //! | may take the new file, and the unit is active there with it | up |
 //! | any other, and one that was there when the roll began and is away | down |
 //! | of those: may take the new file, or is, or may be, on the way to the one it keeps | down by the roll |
-//! | one that waits, was absent when the roll began, and still is | nothing: it may never come |
+//! | one that waits, was absent when the roll began, and is so again or still | nothing: it may never come |
 //!
 //! | then | when |
 //! |---|---|
 //! | one that waits and is down may go on, by id | fewer others than the limit are down by the roll |
+//! | one that waits and has not told how it does, with those | fewer others than the limit are down for whatever reason |
 //! | one that waits and is up, by id, after those | fewer others than the limit are down for whatever reason |
 //! | nobody | one that may take the new file has it, and the unit failed there |
 //! | the roll is over | none that is here waits, all have the new file and run it, or ran it to its end, and fewer than the limit that wait are away |
@@ -110,10 +111,11 @@ fn allowed_now(roll: &RollView, machines: &[Machine<'_>], away: &BTreeSet<Machin
     let mut allow = BTreeSet::new();
     for machine in turn {
         let is_counted = usize::from(machine.is_in_hand());
-        let others = if machine.is_up() {
-            down
-        } else {
-            by_roll - is_counted
+        let others = match machine.state {
+            _ if machine.is_up() => down,
+            // It may be up, and yet to tell.
+            None => down - 1,
+            Some(_) => by_roll - is_counted,
         };
         if others >= roll.max_unavailable {
             continue;

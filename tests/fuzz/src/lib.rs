@@ -1,8 +1,8 @@
 //! What must hold for any bytes whatever, one function per parser that reads what others wrote: requests of both APIs, the
 //! log and the snapshots as a disk gives them back, unit files, cloud-configs.
 //!
-//! The same functions are run by libFuzzer (`tests/fuzz/fuzz`, which needs a nightly toolchain) and by the ordinary test
-//! `seeded`, which changes good inputs at random and needs nothing. A target panics where it finds something.
+//! The same functions are run by libFuzzer (`tests/fuzz/run`, which needs a C++ compiler) and by the ordinary test `seeded`,
+//! which changes good inputs at random and needs nothing. A target panics where it finds something.
 
 mod config;
 mod disk;

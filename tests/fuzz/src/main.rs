@@ -1,5 +1,7 @@
-//! Writes the good inputs of each target into folders, for libFuzzer to begin with: `corten-fuzz DIR`.
+//! Writes the good inputs of each target into folders, for libFuzzer to begin with, and prints the targets' names:
+//! `corten-fuzz DIR`.
 
+use std::io::Write;
 use std::path::Path;
 
 fn main() -> std::io::Result<()> {
@@ -12,6 +14,7 @@ fn main() -> std::io::Result<()> {
         for (number, seed) in (target.seeds)().iter().enumerate() {
             std::fs::write(dir.join(format!("seed-{number}")), seed)?;
         }
+        writeln!(std::io::stdout(), "{}", target.name)?;
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ pub(super) struct Wait {
     /// Machines that were said to run it, of a unit that is rolled.
     running: BTreeSet<String>,
     launched_at: Option<Instant>,
-    unplaced_at: Option<Instant>,
+    waits_since: Option<Instant>,
     told: Option<String>,
     last: String,
 }
@@ -84,7 +84,7 @@ impl Wait {
             announced: false,
             running: BTreeSet::new(),
             launched_at: None,
-            unplaced_at: None,
+            waits_since: None,
             told: None,
             last: String::new(),
         }
@@ -241,7 +241,7 @@ fn failed(wait: &Wait, why: &str) -> String {
 
 /// A reason is told when it has stood for a while, and again when it changes.
 fn waits_for(what: &str, wait: &mut Wait, why: String, progress: &mut Progress) {
-    let since = wait.unplaced_at.get_or_insert_with(Instant::now).elapsed();
+    let since = wait.waits_since.get_or_insert_with(Instant::now).elapsed();
     let why = if why.is_empty() {
         "the scheduler has not looked at it yet".to_owned()
     } else {

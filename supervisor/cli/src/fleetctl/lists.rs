@@ -147,9 +147,11 @@ impl View {
         table::lay_out(&rows).iter().for_each(say);
     }
 
-    /// The machines, where a column shows their addresses; a list without them is better than none, but where nobody can be
-    /// asked there is none, and to try twice would say twice why. They are asked for before
-    /// what runs on them: of a machine that is lost in between nothing is left to show then, and none stands without address.
+    /// The machines, where a column shows their addresses. They are asked for before what runs on them: of a machine that is
+    /// lost in between nothing is left to show then, and none stands without its address.
+    ///
+    /// A list without them is better than none; but where nobody can be reached there is no list either, and who tried again
+    /// would say the reason twice.
     async fn machines(&self, api: &mut Api, field: &str) -> Result<Option<Machines>, Failure> {
         let shown = self
             .fields

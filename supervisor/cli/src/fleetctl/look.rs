@@ -23,7 +23,7 @@ pub(super) async fn cat(api: &mut Api, matches: &ArgMatches) -> Result<u8, Failu
     Ok(0)
 }
 
-/// Why a unit is on no machine, as far as anybody knows.
+/// Why a unit does not stand on a machine as it should, as far as anybody knows.
 pub(super) fn not_loaded(unit: &Unit) -> String {
     let name = &unit.name;
     let why = match (unit.desired_state.as_str(), unit.unplaced_reason.as_str()) {

@@ -9,7 +9,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use super::fault::Failure;
 use super::ssh::{SshSettings, Visit, quote};
 use super::wire::Machine;
-use crate::http::{Overheard, ssh_advice};
+use crate::http::{Overheard, REASON, REST, ssh_advice};
 use crate::terminal::tell;
 
 /// What ssh ends with for a fault of its own.
@@ -73,7 +73,7 @@ impl<'s> Machines<'s> {
         let unheard = |error| Failure::new(format!("Error running local command: ssh: {error}"));
         let (heard, stderr) = Overheard::new().map_err(unheard)?;
         let code = run(&self.ssh.to_machine(&machine.ip, &visit), stderr.into())?;
-        let words = heard.words();
+        let words = heard.words(if code == SSH_FAULT { REASON } else { REST });
         if code == SSH_FAULT {
             tell(format!(
                 "Unable to SSH to remote host: ssh to {} ended with exit code 255; its own words stand above",

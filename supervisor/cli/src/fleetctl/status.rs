@@ -76,16 +76,18 @@ async fn visit(api: &mut Api, machines: &Machines<'_>, known: Vec<Known>) -> Res
             }
         };
         for id in places {
-            if !std::mem::take(&mut first) {
+            let machine = api.machine(&id).await;
+            if !first {
                 say("");
             }
-            let machine = api.machine(&id).await;
             match machines.run(
                 &machine,
                 &["systemctl", "--no-pager", "status", "-l", "--", &name],
             ) {
-                Ok(code) if ended == 0 => ended = code,
-                Ok(_) => {}
+                Ok(code) => {
+                    first = false;
+                    ended = if ended == 0 { code } else { ended };
+                }
                 // One without ssh is so for all of them.
                 Err(failure) if faults.contains(&failure.text) => {}
                 Err(failure) => faults.push(failure.text),

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::endpoint::{Target, join_host_port};
 use super::error::{DialError, SendError};
 use super::exchange::{Request, Response};
-use super::overheard::Overheard;
+use super::overheard::{Overheard, REASON};
 use super::ssh_words::ssh_advice;
 use super::tls::{self, TlsSetup};
 
@@ -107,7 +107,7 @@ impl Link {
             && let Ok(Ok(status)) = timeout(CHILD_GRACE, child.wait()).await
         {
             let program = argv.first().cloned().unwrap_or_default();
-            let (code, words) = (status.code(), heard.words());
+            let (code, words) = (status.code(), heard.words(REASON));
             return SendError::Tunnel {
                 program,
                 code,

@@ -17,6 +17,6 @@ pub(crate) use endpoint::{EndpointError, Target};
 pub(crate) use error::{SendError, go_words};
 pub(crate) use exchange::{Request, Response};
 pub(crate) use link::{Dial, Link, Wire, dial};
-pub(crate) use overheard::Overheard;
+pub(crate) use overheard::{Overheard, REASON, REST};
 pub(crate) use ssh_words::ssh_advice;
 pub(crate) use tls::{TlsFiles, TlsSetup};

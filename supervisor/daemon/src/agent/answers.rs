@@ -77,6 +77,11 @@ impl Answers {
         answer
     }
 
+    /// None is waited for: this machine can run nothing, and says so at once.
+    pub fn give_up(&self) {
+        self.say(Able::Blind);
+    }
+
     /// One has come.
     pub fn came(&mut self) {
         self.last = Instant::now();
@@ -90,10 +95,9 @@ impl Answers {
             return;
         }
         match now {
-            Able::Blind => tracing::error!(
-                "systemd has not answered for {:?}: this machine takes no units until it does",
-                self.ttl
-            ),
+            Able::Blind => {
+                tracing::error!("systemd does not answer: this machine takes no units until it does")
+            }
             _ if before == Able::Blind => tracing::info!("systemd answers again"),
             _ => {}
         }

@@ -14,6 +14,10 @@ impl<S: Systemd> Agent<S> {
         while let Err(error) = self.systemd.ready().await {
             pulse.beat();
             tracing::warn!("{error}: this machine takes no units until it can");
+            if !self.disk.is_empty() {
+                // What an earlier life of the supervisor started may run: this machine must not be given up for its silence.
+                self.answers.give_up();
+            }
             tokio::time::sleep(RETRY).await;
         }
         self.answers.came();

@@ -50,9 +50,11 @@ pub struct Membership {
     pub machine: Machine,
     /// What its address is taken from, should it change.
     pub settings: Fleet,
-    /// Of the last join: the next one's is one more, by which the store knows which of two was asked for last. Random at first,
-    /// as no two lives of a supervisor may share one.
+    /// Of the last join that the cluster has taken.
     pub session: u64,
+    /// Of the last that was asked for: the next one's is one more, by which the store knows which of two was asked for last.
+    /// Random at first, as no two lives of a supervisor may share one.
+    pub asked: u64,
     /// How long a lease lasts.
     pub ttl: Duration,
     /// Whether units can be run.
@@ -113,16 +115,18 @@ impl Membership {
             *standing = Standing::Unregistered;
         }
         if let Standing::Unregistered = standing {
-            if !self.join().await {
+            if self.join().await {
+                *standing = Standing::Joined(Instant::now());
+            } else if *self.registered.borrow() == 0 {
                 return soon;
             }
-            *standing = Standing::Joined(Instant::now());
+            // Else what was taken before holds until another join is taken, and so does its lease.
         }
         // One that hangs on a leader that is gone must leave time for others.
         let timeout = TIMEOUT.min(self.ttl / 4);
         let answer = tokio::time::timeout(timeout, self.beat()).await;
         match (answer.ok().flatten(), *standing) {
-            (None, _) => soon,
+            (None, _) | (_, Standing::Unregistered) => soon,
             (Some(Heard { known: true, .. }), _) => {
                 *standing = Standing::Known;
                 self.ttl / 4
@@ -158,13 +162,22 @@ impl Membership {
     }
 
     async fn join(&mut self) -> bool {
-        self.session = self.session.wrapping_add(1);
-        let join = Command::Join {
-            machine: self.described(),
-            session: self.session,
+        self.asked = self.asked.wrapping_add(1);
+        let (asked, join) = (
+            self.asked,
+            Command::Join {
+                machine: self.described(),
+                session: self.asked,
+            },
+        );
+        // One that is registered has a lease to keep meanwhile.
+        let timeout = match *self.registered.borrow() {
+            0 => TIMEOUT,
+            _ => TIMEOUT.min(self.ttl / 4),
         };
-        match tokio::time::timeout(TIMEOUT, self.node.propose(corten_store::Command::Fleet(join))).await {
+        match tokio::time::timeout(timeout, self.node.propose(corten_store::Command::Fleet(join))).await {
             Ok(Ok(_)) => {
+                self.session = asked;
                 tracing::info!(
                     "registered as {} at {}",
                     self.machine.id.short(),

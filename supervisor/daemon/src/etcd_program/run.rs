@@ -152,7 +152,7 @@ async fn run_proxy(settings: &Alone, notifier: &Notifier, signals: &mut Signals)
         started = proxy::Running::start(settings) => started?,
         () = signals.came() => return Ok(()),
     };
-    notifier.ready("proxy");
+    notifier.ready_for_sure("proxy").await;
     signals.came().await;
     notifier.stopping();
     running.stop().await;
@@ -227,10 +227,8 @@ async fn tell(
             tracing::info!("serving insecure client requests on {address}, this is strongly discouraged!");
         }
     }
-    notifier.ready(&format!(
-        "member {:x} of cluster {:x}",
-        status.member_id, status.cluster_id
-    ));
+    let line = format!("member {:x} of cluster {:x}", status.member_id, status.cluster_id);
+    notifier.ready_for_sure(&line).await;
     std::future::pending().await
 }
 

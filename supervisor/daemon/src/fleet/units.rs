@@ -149,15 +149,21 @@ async fn set_desired(api: &Api, name: UnitName, desired: JobState) -> Result<Res
             go_quote(name.as_str())
         )));
     }
+    let before = api.local(|tx| match fleet::unit(tx, &name)? {
+        Some(record) => current(tx, &record),
+        None => Ok(None),
+    })?;
+    let command = Command::SetDesired {
+        name: name.clone(),
+        desired,
+    };
+    let answer = api.change(command).await?;
     if desired == JobState::Loaded {
-        let before = api.local(|tx| match fleet::unit(tx, &name)? {
-            Some(record) => current(tx, &record),
-            None => Ok(None),
-        })?;
-        api.held
-            .note(&name, before == Some(JobState::Launched), Instant::now());
+        // From now on: who asks looks when it has its answer.
+        let is_launched = before == Some(JobState::Launched);
+        api.held.note(&name, is_launched, Instant::now());
     }
-    match api.change(Command::SetDesired { name, desired }).await? {
+    match answer {
         Answer::NoSuchUnit(_) => Err(Refusal::new(
             StatusCode::CONFLICT,
             "unit does not exist and options field empty",
@@ -261,9 +267,9 @@ fn waits_for(tx: &(impl Read + ?Sized), record: &UnitRecord) -> Result<Option<St
     Ok(Some(trouble).filter(|_| !is_well))
 }
 
-/// Has its machine reported it active, or loaded if no more is wanted, with the file that it is to have?
+/// Has its machine done with it what is wanted, whatever became of it, with the file that it is to have?
 fn is_as_wanted(record: &UnitRecord, state: &UnitState) -> bool {
-    let active = ["active", "reloading", "refreshing"].contains(&state.active.as_str());
+    let moves = ["activating", "deactivating"].contains(&state.active.as_str());
     let launched = record.desired == JobState::Launched;
-    state.launched == launched && (active || !launched) && state.hash == record.file.hash()
+    state.launched == launched && !moves && state.hash == record.file.hash()
 }

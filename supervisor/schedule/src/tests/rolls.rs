@@ -133,7 +133,7 @@ fn what_is_down_counts_and_goes_first() {
     check_roll(
         2,
         "m1 waits old active\nm2 waits old inactive\nm3 waits\nm4 waits old failed",
-        "m2 m3: waits until it is active on machines m2, m3, m4",
+        "m2 m4: waits until it is active on machines m2, m3, m4",
     );
     // One is down anyway: one more may be.
     check_roll(
@@ -180,6 +180,17 @@ fn one_that_may_be_on_its_way_is_waited_for_untold_or_away() {
         1,
         "m1 waits:mid\nm2 waits old active",
         "m1: waits until it is active on machine m1",
+    );
+    // Back from a time without contact, in which it ran.
+    check_roll(
+        1,
+        "m1 waits\nm2 away\nm3 waits old active",
+        ": waits until it is active on machine m1, and for machine m2 to be back",
+    );
+    check_roll(
+        2,
+        "m1 waits\nm2 away\nm3 waits old active",
+        "m1: waits until it is active on machine m1, and for machine m2 to be back",
     );
     check_roll(
         1,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use corten_spec::fleet::{Assignment, JobState, UnitState};
-use corten_spec::machine::{Machine, MachineId};
+use corten_spec::machine::{Machine, MachineId, TROUBLE};
 use corten_spec::unit_file::UnitFile;
 use corten_spec::unit_name::UnitName;
 
@@ -227,7 +227,8 @@ fn patched(
     patches: &BTreeMap<String, Option<String>>,
 ) -> BTreeMap<String, String> {
     let mut metadata = own.clone();
-    for (key, value) in patches {
+    // What is wrong with a machine only itself can say.
+    for (key, value) in patches.iter().filter(|(key, _)| *key != TROUBLE) {
         match value {
             Some(value) => metadata.insert(key.clone(), value.clone()),
             None => metadata.remove(key),

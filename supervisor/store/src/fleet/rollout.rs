@@ -43,7 +43,8 @@ pub struct Rollout {
 }
 
 /// A machine whose turn is still to come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Row", into = "Row")]
 pub struct Waiting {
     /// Where in [`Rollout::kept`] the file is that it runs.
     pub file: u32,
@@ -51,6 +52,36 @@ pub struct Waiting {
     pub moved: bool,
     /// It was absent when the roll began: it may never come, and nobody waits for it.
     pub absent: bool,
+}
+
+/// [`Waiting`] as it is stored: in a byte that was `moved` alone at first.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    file: u32,
+    flags: u8,
+}
+
+const MOVED: u8 = 1;
+const ABSENT: u8 = 2;
+
+impl From<Row> for Waiting {
+    fn from(row: Row) -> Waiting {
+        Waiting {
+            file: row.file,
+            moved: row.flags & MOVED != 0,
+            absent: row.flags & ABSENT != 0,
+        }
+    }
+}
+
+impl From<Waiting> for Row {
+    fn from(waiting: Waiting) -> Row {
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        Row {
+            file: waiting.file,
+            flags: flag(waiting.moved, MOVED) | flag(waiting.absent, ABSENT),
+        }
+    }
 }
 
 impl Rollout {
@@ -138,4 +169,28 @@ pub(super) fn begin(
     }
     let is_due = rollout.waiting.values().any(|waiting| !waiting.absent);
     Ok(is_due.then_some(rollout))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_before_absence_was_told_is_read() {
+        for (row, moved, absent) in [
+            ([7, 0], false, false),
+            ([7, 1], true, false),
+            ([7, 2], false, true),
+            ([7, 3], true, true),
+        ] {
+            let waiting = Waiting {
+                file: 7,
+                moved,
+                absent,
+            };
+            assert_eq!(postcard::from_bytes::<Waiting>(&row).unwrap(), waiting);
+            assert_eq!(postcard::to_extend(&waiting, Vec::new()).unwrap(), row);
+        }
+    }
 }
