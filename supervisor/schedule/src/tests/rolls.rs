@@ -269,7 +269,7 @@ fn a_scheduler_knows_who_is_to_run_it() {
     let name = UnitName::parse("g.service").unwrap();
     let mut roll = RollView {
         hash: "new".to_owned(),
-        max_unavailable: 2,
+        max_unavailable: 3,
         ..RollView::default()
     };
     let wait = |id: &str| (MachineId(id.to_owned()), Kept::default());
