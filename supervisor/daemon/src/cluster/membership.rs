@@ -8,8 +8,9 @@
 //! | that for half the TTL | not registered |
 //! | known | a heartbeat every quarter of the TTL |
 //! | known, and then not | not registered |
-//! | our address changed | not registered |
-//! | systemd has not answered for longer than the TTL, or does again | not registered: the next join says it in the metadata |
+//! | our address changed | outdated |
+//! | outdated | propose Join, for a quarter of the TTL, and a heartbeat of the session that the cluster has, until it is committed |
+//! | systemd has not answered for longer than the TTL, or does again | outdated: the next join says it in the metadata |
 //! | no leader, or it cannot be reached | try again sooner; units keep running |
 //!
 //! A machine that is in trouble stays: what runs there may run on, and nobody may start it elsewhere.
@@ -71,6 +72,8 @@ pub struct Membership {
 #[derive(Debug, Clone, Copy)]
 enum Standing {
     Unregistered,
+    /// This machine as it was: it has a lease to keep until the cluster has taken what is so now.
+    Outdated,
     /// Since then; the leader may not have seen it yet.
     Joined(Instant),
     Known,
@@ -111,22 +114,20 @@ impl Membership {
             return Duration::ZERO;
         }
         let soon = (self.ttl / 8).clamp(AT_ONCE, Duration::from_secs(1));
-        if self.is_another(able) {
-            *standing = Standing::Unregistered;
+        if self.is_another(able) && !matches!(standing, Standing::Unregistered) {
+            *standing = Standing::Outdated;
         }
-        if let Standing::Unregistered = standing {
-            if self.join().await {
-                *standing = Standing::Joined(Instant::now());
-            } else if *self.registered.borrow() == 0 {
-                return soon;
-            }
-            // Else what was taken before holds until another join is taken, and so does its lease.
+        match standing {
+            Standing::Unregistered if !self.join(TIMEOUT).await => return soon,
+            Standing::Outdated if !self.join(TIMEOUT.min(self.ttl / 4)).await => {}
+            Standing::Unregistered | Standing::Outdated => *standing = Standing::Joined(Instant::now()),
+            Standing::Joined(_) | Standing::Known => {}
         }
         // One that hangs on a leader that is gone must leave time for others.
         let timeout = TIMEOUT.min(self.ttl / 4);
         let answer = tokio::time::timeout(timeout, self.beat()).await;
         match (answer.ok().flatten(), *standing) {
-            (None, _) | (_, Standing::Unregistered) => soon,
+            (None, _) | (Some(Heard { known: true, .. }), Standing::Outdated) => soon,
             (Some(Heard { known: true, .. }), _) => {
                 *standing = Standing::Known;
                 self.ttl / 4
@@ -161,7 +162,7 @@ impl Membership {
         machine
     }
 
-    async fn join(&mut self) -> bool {
+    async fn join(&mut self, timeout: Duration) -> bool {
         self.asked = self.asked.wrapping_add(1);
         let (asked, join) = (
             self.asked,
@@ -170,11 +171,6 @@ impl Membership {
                 session: self.asked,
             },
         );
-        // One that is registered has a lease to keep meanwhile.
-        let timeout = match *self.registered.borrow() {
-            0 => TIMEOUT,
-            _ => TIMEOUT.min(self.ttl / 4),
-        };
         match tokio::time::timeout(timeout, self.node.propose(corten_store::Command::Fleet(join))).await {
             Ok(Ok(_)) => {
                 self.session = asked;
