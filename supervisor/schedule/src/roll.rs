@@ -76,10 +76,16 @@ pub enum RollStep {
     End,
 }
 
+/// Machines, each with what is wrong with it in its own words; empty where nothing is.
+pub type Troubles = BTreeMap<MachineId, String>;
+
 /// The next step; None when there is nothing to do or to say. `runs` are the machines here that are to run the unit, `away`
 /// those of the roll that are absent.
-pub fn next(roll: &RollView, runs: &BTreeSet<MachineId>, away: &BTreeSet<MachineId>) -> Option<RollStep> {
-    let machines: Vec<Machine<'_>> = runs.iter().map(|id| Machine::of(roll, id)).collect();
+pub fn next(roll: &RollView, runs: &Troubles, away: &BTreeSet<MachineId>) -> Option<RollStep> {
+    let machines: Vec<Machine<'_>> = runs
+        .iter()
+        .map(|(id, trouble)| Machine::of(roll, id, trouble))
+        .collect();
     let missed = away.iter().filter(|id| roll.waiting.contains_key(*id)).count();
     if missed < roll.max_unavailable && machines.iter().all(Machine::is_done) {
         return Some(RollStep::End);
@@ -130,6 +136,7 @@ fn allowed_now(roll: &RollView, machines: &[Machine<'_>], away: &BTreeSet<Machin
 /// A machine that is to run the unit.
 struct Machine<'r> {
     id: &'r MachineId,
+    trouble: &'r str,
     waits: bool,
     /// See [`Kept::moved`].
     moved: bool,
@@ -140,16 +147,25 @@ struct Machine<'r> {
 }
 
 impl<'r> Machine<'r> {
-    fn of(roll: &'r RollView, id: &'r MachineId) -> Machine<'r> {
+    fn of(roll: &'r RollView, id: &'r MachineId, trouble: &'r str) -> Machine<'r> {
         let kept = roll.waiting.get(id);
         let state = roll.states.get(id);
         let wanted = kept.map_or(&roll.hash, |kept| &kept.hash);
         Machine {
             id,
+            trouble,
             waits: kept.is_some(),
             moved: kept.is_some_and(|kept| kept.moved),
             state,
             has: state.is_some_and(|state| state.hash == *wanted),
+        }
+    }
+
+    /// `m1`, `m2 (systemd does not answer)`.
+    fn in_words(&self) -> String {
+        match self.trouble {
+            "" => self.id.short().to_owned(),
+            trouble => format!("{} ({trouble})", self.id.short()),
         }
     }
 
@@ -213,22 +229,22 @@ fn waits_for(machines: &[Machine<'_>], away: &BTreeSet<MachineId>, allow: &BTree
     let down = machines
         .iter()
         .filter(|machine| !machine.is_up() || allow.contains(machine.id));
-    let down: Vec<&MachineId> = down.map(|machine| machine.id).collect();
+    let down: Vec<String> = down.map(Machine::in_words).collect();
+    let away: Vec<String> = away.iter().map(|id| id.short().to_owned()).collect();
     match (down.is_empty(), away.is_empty()) {
         (true, true) => String::new(),
-        (true, false) => format!("waits for {} to be back", name_some(away.iter())),
-        (false, true) => format!("waits until it is active on {}", name_some(down)),
+        (true, false) => format!("waits for {} to be back", name_some(&away)),
+        (false, true) => format!("waits until it is active on {}", name_some(&down)),
         (false, false) => format!(
             "waits until it is active on {}, and for {} to be back",
-            name_some(down),
-            name_some(away.iter())
+            name_some(&down),
+            name_some(&away)
         ),
     }
 }
 
 /// `machine m1`, `machines m1, m2, m3 and 4 more`.
-fn name_some<'a>(ids: impl IntoIterator<Item = &'a MachineId>) -> String {
-    let ids: Vec<&str> = ids.into_iter().map(MachineId::short).collect();
+fn name_some(ids: &[String]) -> String {
     let named = ids[..ids.len().min(NAMED)].join(", ");
     let many = if ids.len() == 1 { "" } else { "s" };
     match ids.len().saturating_sub(NAMED) {

@@ -1,13 +1,11 @@
 //! The scheduler as its caller holds it: told what changes, asked for decisions.
 
-use std::collections::BTreeSet;
-
 use corten_spec::fleet::Decision;
 use corten_spec::machine::{Machine, MachineId};
 use corten_spec::unit_name::UnitName;
 
 use crate::cluster::Cluster;
-use crate::roll::{self, RollStep, RollView};
+use crate::roll::{self, RollStep, RollView, Troubles};
 use crate::view::{ClusterView, Policy, UnitView};
 use crate::why::{self, Telling};
 use crate::{keep, place};
@@ -86,8 +84,12 @@ impl Scheduler {
     pub fn roll(&self, unit: &UnitName, roll: &RollView) -> Option<RollStep> {
         let ix = self.cluster.find(unit.as_str())?;
         let on = self.cluster.machines_of(ix).into_iter();
-        let runs: BTreeSet<MachineId> = on
-            .map(|machine| self.cluster.spot(machine).machine.id.clone())
+        let runs: Troubles = on
+            .map(|machine| &self.cluster.spot(machine).machine)
+            .map(|machine| {
+                let trouble = machine.trouble().unwrap_or_default();
+                (machine.id.clone(), trouble.to_owned())
+            })
             .collect();
         let waiting = roll.waiting.iter().filter(|(_, kept)| !kept.absent);
         let members = waiting.map(|(id, _)| id).chain(&roll.allowed);

@@ -8,7 +8,7 @@ use super::api::Api;
 use super::fault::ApiFault;
 use super::progress::Progress;
 use super::wait::{self, Goal, Verdict};
-use super::wire::{State, Unit};
+use super::wire::{Machine, State, Unit};
 
 /// Between two looks, at first and later; and at most, where looking takes long.
 const TICKS: [Duration; 3] = [
@@ -100,7 +100,7 @@ pub(super) async fn follow(api: &mut Api, mut waits: Vec<Wait>, patience: Patien
     while !waits.is_empty() {
         let begun = Instant::now();
         let mut took = Duration::ZERO;
-        match look(api, &waits).await {
+        match look(api, &waits, start.elapsed()).await {
             Ok(seen) => {
                 well_at = Instant::now();
                 took = begun.elapsed();
@@ -160,10 +160,16 @@ fn timed_out(wait: &Wait) -> String {
 struct Seen {
     units: BTreeMap<String, Unit>,
     states: BTreeMap<String, Vec<State>>,
+    /// What is wrong with machines, by id; not looked at before it has taken long.
+    troubles: BTreeMap<String, String>,
 }
 
-async fn look(api: &mut Api, waits: &[Wait]) -> Result<Seen, ApiFault> {
+async fn look(api: &mut Api, waits: &[Wait], waited: Duration) -> Result<Seen, ApiFault> {
     let mut seen = Seen::default();
+    if waited >= UNPLACED_PATIENCE && waits.iter().any(|wait| wait.goal.is_to_leave()) {
+        let trouble = |machine: Machine| Some((machine.id.clone(), machine.trouble()?));
+        seen.troubles = api.machines().await?.into_iter().filter_map(trouble).collect();
+    }
     if waits.len() > FEW {
         seen.units = api
             .units()
@@ -196,7 +202,12 @@ async fn step(api: &mut Api, waits: &mut Vec<Wait>, seen: &Seen, progress: &mut 
         let unit = seen.units.get(&wait.name);
         let states = seen.states.get(&wait.name).map_or(&[][..], Vec::as_slice);
         let since = wait.launched_at.map_or(Duration::ZERO, |at| at.elapsed());
-        let verdict = wait::judge(&wait.goal, unit, states, since);
+        let verdict = match wait::judge(&wait.goal, unit, states, since) {
+            Verdict::Pending(why) => {
+                wait::held(&wait.goal, states, &seen.troubles).map_or(Verdict::Pending(why), Verdict::Held)
+            }
+            verdict => verdict,
+        };
         if matches!(wait.goal, Goal::Rolled { .. }) {
             announce_machines(api, &mut wait, states, progress).await;
         } else if matches!(verdict, Verdict::Reached | Verdict::Launched(_)) && !wait.announced {

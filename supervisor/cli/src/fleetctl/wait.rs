@@ -15,6 +15,7 @@
 //! The danger: the first states seen may be those from before the start. The middle three rows count only when they
 //! have stood for a while after the unit was launched.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::wire::{Rollout, State, Unit};
@@ -80,6 +81,11 @@ impl Goal {
             Goal::Gone => "destroyed",
             Goal::Away { .. } => "moved away",
         }
+    }
+
+    /// Is a machine to be rid of it? The unit alone does not say what is wrong with that machine then.
+    pub(super) fn is_to_leave(&self) -> bool {
+        matches!(self, Goal::Unloaded | Goal::Gone | Goal::Away { .. })
     }
 }
 
@@ -149,6 +155,19 @@ fn unloaded(unit: &Unit, states: &[State]) -> Verdict {
         None => Verdict::Pending(format!("it is still {}", unit.current_state)),
         Some(state) => Verdict::Pending(in_words(state)),
     }
+}
+
+/// Why a machine cannot get rid of it, if one that is to has trouble. `troubles` is by the machines' ids.
+pub(super) fn held(goal: &Goal, states: &[State], troubles: &BTreeMap<String, String>) -> Option<String> {
+    let is_meant = |state: &&State| match goal {
+        Goal::Away { machine } => state.machine_id == *machine,
+        _ => goal.is_to_leave(),
+    };
+    let machines = states.iter().filter(is_meant).map(|state| &state.machine_id);
+    machines
+        .filter_map(|machine| troubles.get(machine))
+        .next()
+        .cloned()
 }
 
 fn is_at_rest(state: &State) -> bool {

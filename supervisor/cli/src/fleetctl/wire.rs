@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use corten_spec::machine;
 use corten_spec::unit_file::{UnitFile, UnitOption};
 use corten_spec::x_fleet;
 use serde::{Deserialize, Serialize};
@@ -179,6 +180,17 @@ impl Machine {
         } else {
             format!("{id}/{}", self.ip)
         }
+    }
+
+    /// `machine 0123abcd has trouble: systemd does not answer`.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let machine = machine::Machine {
+            id: machine::MachineId(self.id.clone()),
+            primary_ip: self.ip.clone(),
+            metadata: self.metadata.clone(),
+            found: Default::default(),
+        };
+        machine.trouble_in_words()
     }
 }
 

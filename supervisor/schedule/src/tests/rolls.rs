@@ -2,12 +2,12 @@
 //!
 //! A line of a roll is `ID waits|new|away|came [HASH ACTIVE [SUB]]`: what the machine is to do (`away` waits and `lost` was
 //! allowed, both absent; `came` was not there when the roll began), and what it reports. Those that wait keep `old`, or
-//! what stands behind a colon, which they were allowed in an earlier roll: `waits:mid`.
+//! what stands behind a colon, which they were allowed in an earlier roll: `waits:mid`. `ID=TROUBLE` has that trouble.
 
 use corten_spec::fleet::UnitState;
 
 use super::*;
-use crate::roll::{Kept, RollStep, RollView, next};
+use crate::roll::{Kept, RollStep, RollView, Troubles, next};
 
 fn step(limit: usize, said: &str, text: &str) -> String {
     let mut roll = RollView {
@@ -16,18 +16,21 @@ fn step(limit: usize, said: &str, text: &str) -> String {
         reason: said.to_owned(),
         ..RollView::default()
     };
-    let (mut runs, mut away) = (BTreeSet::new(), BTreeSet::new());
+    let (mut runs, mut away) = (Troubles::new(), BTreeSet::new());
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let id = MachineId(words[0].to_owned());
+        let (id, trouble) = words[0].split_once('=').unwrap_or((words[0], ""));
+        let id = MachineId(id.to_owned());
         let (turn, hash) = words[1].split_once(':').unwrap_or((words[1], "old"));
         let kept = Kept {
             hash: hash.to_owned(),
             moved: hash != "old",
             absent: false,
         };
-        let here = !matches!(turn, "away" | "lost");
-        if here { &mut runs } else { &mut away }.insert(id.clone());
+        match turn {
+            "away" | "lost" => drop(away.insert(id.clone())),
+            _ => drop(runs.insert(id.clone(), trouble.to_owned())),
+        }
         match turn {
             "waits" | "away" => drop(roll.waiting.insert(id.clone(), kept)),
             "new" | "lost" => drop(roll.allowed.insert(id.clone())),
@@ -93,6 +96,15 @@ fn an_old_states_word_is_not_believed_of_the_new_file() {
         1,
         "m1 new new active\nm2 waits old active",
         "m2: waits until it is active on machine m2",
+    );
+}
+
+#[test]
+fn a_machine_in_trouble_is_named_with_it() {
+    check_roll(
+        1,
+        "m1=deaf new old active\nm2 waits old active\nm3 lost",
+        ": waits until it is active on machine m1 (deaf), and for machine m3 to be back",
     );
 }
 

@@ -271,3 +271,26 @@ fn a_roll_is_over_when_the_cluster_says_so_and_ends_where_the_new_file_fails() {
         "{why}"
     );
 }
+
+#[test]
+fn a_machine_in_trouble_is_why_it_cannot_get_rid_of_a_unit() {
+    let state = |machine: &str| State {
+        machine_id: machine.into(),
+        ..state("active", "running")
+    };
+    let troubles = BTreeMap::from([("ill".to_owned(), "why".to_owned())]);
+    let from = |machine: &str| Goal::Away {
+        machine: machine.to_owned(),
+    };
+    for (goal, on, expected) in [
+        (Goal::Gone, ["well", "ill"], true),
+        (Goal::Unloaded, ["ill", "well"], true),
+        (Goal::Unloaded, ["well", "fit"], false),
+        (from("ill"), ["well", "ill"], true),
+        (from("well"), ["well", "ill"], false),
+        (Goal::Loaded, ["well", "ill"], false),
+    ] {
+        let why = held(&goal, &on.map(state), &troubles);
+        assert_eq!(why.is_some(), expected, "{goal:?} {on:?}");
+    }
+}
