@@ -53,6 +53,10 @@ bench-schedule *SIZE:
 bench-heartbeats:
     cargo test --workspace --release --locked --lib -- --ignored --nocapture bench_heartbeats
 
+# What 1000 units cost us to create, start and destroy, without what systemd does
+bench-units:
+    cargo test --workspace --release --locked --lib -- --ignored --nocapture bench_many_units
+
 # The store beside Debian's etcd-server; says how to get etcd and wrk if they are missing
 bench-store *ARGS:
     cargo build --release --locked -p corten -p corten-image -p corten-vm

@@ -14,6 +14,8 @@
 
 mod answers;
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod blind_tests;
 mod current;
 mod folder;
@@ -58,6 +60,11 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Between two attempts to end what must not run twice: there is less time.
 const FENCE_RETRY: Duration = Duration::from_millis(250);
 
+/// Between two turns, in the time that it took to decide: about three times what the first took without waiting for others.
+const REST: u32 = 10;
+/// And at most.
+const LONGEST_REST: Duration = Duration::from_millis(250);
+
 /// What the agent needs.
 pub struct Agent<S> {
     node: Node,
@@ -79,6 +86,8 @@ pub struct Agent<S> {
     late_until: Option<Instant>,
     /// It was said that the TTL does not suit a fenced unit.
     warned: bool,
+    /// How long it took to decide what to do.
+    deciding: Duration,
 }
 
 impl<S: Systemd> Agent<S> {
@@ -106,6 +115,7 @@ impl<S: Systemd> Agent<S> {
             blind: true,
             late_until: None,
             warned: false,
+            deciding: Duration::ZERO,
             node,
             systemd,
             folder,
@@ -131,6 +141,7 @@ impl<S: Systemd> Agent<S> {
         loop {
             pulse.beat();
             let wait = self.turn(look, pulse).await;
+            self.rest().await;
             look = self.wait(&mut events, wait, pulse).await;
         }
     }
@@ -147,10 +158,12 @@ impl<S: Systemd> Agent<S> {
             self.stale = true;
         }
         let (read, seen) = (self.read_store(), self.observe(&look.units).await);
+        let begun = Instant::now();
         let wanted = self.wanted();
         self.warn_of_ttl(&wanted);
         let Fenced { ends, rest } =
             reconcile_fenced(&wanted, &self.observed(), contact, self.interest.is_member);
+        self.deciding = begun.elapsed();
         self.end(&ends, pulse).await;
         let fence = (!ends.is_empty()).then_some(FENCE_RETRY);
         if !read || !seen {
@@ -171,6 +184,15 @@ impl<S: Systemd> Agent<S> {
             .map(|at| at.saturating_duration_since(Instant::now()));
         let all = again.into_iter().chain(retry).chain(fence);
         all.min().unwrap_or(Duration::MAX)
+    }
+
+    /// Deciding goes over all units of this machine: where they are many, what comes in quick succession is decided on at
+    /// once. Nothing but the contact cannot wait.
+    async fn rest(&self) {
+        tokio::select! {
+            () = self.lease.changed() => {}
+            () = tokio::time::sleep(LONGEST_REST.min(self.deciding * REST)) => {}
+        }
     }
 
     /// Reads the store again if what we know of it is old; false when it cannot be read.
