@@ -72,6 +72,11 @@ pub async fn put(api: &Api, item: &str, headers: &HeaderMap, body: Body) -> Resu
     let name = UnitName::parse(&sent.name).map_err(Refusal::bad_request)?;
     let (desired, limit) = (desired_of(&sent.desired_state)?, sent.max_unavailable);
     let file = wire::file_of(sent.options).map_err(Refusal::bad_request)?;
+    let only_asks = file.options.is_empty() && limit.is_none() && !name.is_template();
+    if let Some(desired) = desired.filter(|_| only_asks) {
+        // What fleetctl starts and stops with: the store itself knows whether the unit is there.
+        return set_desired(api, name, desired).await;
+    }
     let held = api.read(|tx| fleet::unit(tx, &name)).await?;
     let content_differs = held.as_ref().is_none_or(|held| held.file.hash() != file.hash());
     if file.options.is_empty() && held.is_none() {
