@@ -50,6 +50,8 @@ pub struct Shared {
     pub ssh_key: String,
     /// How long a silent machine counts as present, in seconds.
     pub agent_ttl_s: u32,
+    /// How long the members of the store bear a silent leader, in ms. It shows itself five times in that.
+    pub election_timeout_ms: u32,
     /// Its machines.
     pub nodes: Vec<Node>,
 }
@@ -75,8 +77,8 @@ coreos:
     initial-cluster: {initial_cluster}
     initial-cluster-state: new
     initial-cluster-token: {token}
-    heartbeat-interval: 500
-    election-timeout: 2500
+    heartbeat-interval: {heartbeat_ms}
+    election-timeout: {election_ms}
     initial-advertise-peer-urls: http://$private_ipv4:2380
     listen-peer-urls: http://$private_ipv4:2380
     advertise-client-urls: http://$private_ipv4:2379
@@ -95,6 +97,8 @@ coreos:
         ssh_key = shared.ssh_key,
         initial_cluster = initial_cluster.join(","),
         token = shared.token,
+        heartbeat_ms = shared.election_timeout_ms / 5,
+        election_ms = shared.election_timeout_ms,
         agent_ttl_s = shared.agent_ttl_s,
     )
 }
@@ -129,6 +133,7 @@ mod tests {
             token: "t".into(),
             ssh_key: "ssh-ed25519 AAAA k".into(),
             agent_ttl_s: 5,
+            election_timeout_ms: 1000,
             nodes,
         };
         let texts: Vec<String> = shared
