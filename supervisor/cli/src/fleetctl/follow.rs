@@ -20,6 +20,8 @@ const TICKS: [Duration; 3] = [
 const ATTEMPT: Duration = Duration::from_secs(2);
 /// A unit that is on no machine for this long is worth a line.
 const UNPLACED_PATIENCE: Duration = Duration::from_secs(2);
+/// The same of a roll that is where it was for this long.
+const ROLL_PATIENCE: Duration = Duration::from_secs(10);
 /// An API that fails for this long will not come back while we wait.
 const FAULT_PATIENCE: Duration = Duration::from_secs(60);
 /// Above this it is cheaper to ask for all units than for each.
@@ -227,6 +229,9 @@ async fn step(api: &mut Api, waits: &mut Vec<Wait>, seen: &Seen, progress: &mut 
             }
             Verdict::Pending(why) => {
                 wait.launched_at = wait.launched_at.filter(|_| wait.announced);
+                if matches!(wait.goal, Goal::Rolled { .. }) {
+                    stands(&mut wait, &why, progress);
+                }
                 wait.last = why;
             }
             Verdict::Unplaced(why) => waits_for("a machine", &mut wait, why, progress),
@@ -262,6 +267,19 @@ fn waits_for(what: &str, wait: &mut Wait, why: String, progress: &mut Progress) 
     if since >= UNPLACED_PATIENCE && wait.told.as_ref() != Some(&why) {
         progress.tell(&format!("Unit {} waits for {what}: {why}", wait.name));
         wait.told = Some(why);
+    }
+}
+
+/// What a roll waits for changes as it goes on. It is told when it has not for a while: it may be too long for a line of
+/// progress, and without a terminal there is none.
+fn stands(wait: &mut Wait, why: &str, progress: &mut Progress) {
+    if wait.last != why {
+        wait.waits_since = Some(Instant::now());
+    }
+    let since = wait.waits_since.get_or_insert_with(Instant::now).elapsed();
+    if since >= ROLL_PATIENCE && wait.told.as_deref() != Some(why) {
+        progress.tell(&format!("Unit {} waits: {why}", wait.name));
+        wait.told = Some(why.to_owned());
     }
 }
 

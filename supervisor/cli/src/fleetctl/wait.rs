@@ -160,8 +160,9 @@ fn unloaded(unit: &Unit, states: &[State]) -> Verdict {
 /// Why a machine cannot get rid of it, if one that is to has trouble. `troubles` is by the machines' ids.
 pub(super) fn held(goal: &Goal, states: &[State], troubles: &BTreeMap<String, String>) -> Option<String> {
     let is_meant = |state: &&State| match goal {
-        Goal::Away { machine } => state.machine_id == *machine,
-        _ => goal.is_to_leave(),
+        Goal::Gone => true,
+        Goal::Away { machine } => state.machine_id == *machine && !is_at_rest(state),
+        _ => goal.is_to_leave() && !is_at_rest(state),
     };
     let machines = states.iter().filter(is_meant).map(|state| &state.machine_id);
     machines

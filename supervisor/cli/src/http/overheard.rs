@@ -6,7 +6,7 @@
 
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes that are kept: more than a client says before it gives up.
 const KEPT: usize = 16 << 10;
@@ -14,6 +14,9 @@ const KEPT: usize = 16 << 10;
 pub(crate) const REASON: Duration = Duration::from_millis(500);
 /// The same after one that had none: what it has said is in the pipe.
 pub(crate) const REST: Duration = Duration::from_millis(50);
+
+/// What a child has left behind may go on to speak: so long it is listened to, in all.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// What was said so far.
 #[derive(Debug, Default)]
@@ -50,17 +53,21 @@ impl Overheard {
         Ok((Overheard(shared), writer))
     }
 
-    /// The end of what a child has said that has ended itself. Returns when all is passed on and no more comes for `grace`.
+    /// The end of what a child has said that has ended itself. Returns when all is passed on and no more comes for `grace`, or
+    /// has come from others for [`LONGEST`].
     pub(crate) fn words(&self, grace: Duration) -> String {
         let (said, changed) = &*self.0;
         let mut said = lock(said);
+        let mut listened = Duration::ZERO;
         loop {
-            let pieces = said.pieces;
+            let (pieces, listens, since) = (said.pieces, !said.writing, Instant::now());
             let waits = |said: &mut Said| !said.ended && (said.writing || said.pieces == pieces);
             let waited = changed.wait_timeout_while(said, grace, waits);
             let (now, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             said = now;
-            if said.ended || (timeout.timed_out() && !said.writing) {
+            listened += if listens { since.elapsed() } else { Duration::ZERO };
+            let is_enough = timeout.timed_out() || listened >= LONGEST;
+            if said.ended || (is_enough && !said.writing) {
                 return String::from_utf8_lossy(&said.bytes).into_owned();
             }
         }
@@ -148,6 +155,20 @@ mod tests {
         assert_eq!(heard.words(REST), "abc");
         assert_eq!(read.try_iter().collect::<Vec<u8>>(), b"abc");
         drop(kept);
+    }
+
+    #[test]
+    fn what_a_child_leaves_behind_is_not_listened_to_for_ever() {
+        let (heard, stderr) = Overheard::passed_to(io::sink()).unwrap();
+        let script = "while printf x >&2; do sleep 0.01; done";
+        let mut left = Command::new("sh")
+            .args(["-c", script])
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        assert!(heard.words(REASON).len() > 1);
+        left.kill().unwrap();
+        left.wait().unwrap();
     }
 
     #[test]

@@ -274,9 +274,12 @@ fn a_roll_is_over_when_the_cluster_says_so_and_ends_where_the_new_file_fails() {
 
 #[test]
 fn a_machine_in_trouble_is_why_it_cannot_get_rid_of_a_unit() {
-    let state = |machine: &str| State {
-        machine_id: machine.into(),
-        ..state("active", "running")
+    let state = |machine: &str| {
+        let (active, machine) = machine.split_once(' ').unwrap_or(("active", machine));
+        State {
+            machine_id: machine.into(),
+            ..state(active, "")
+        }
     };
     let troubles = BTreeMap::from([("ill".to_owned(), "why".to_owned())]);
     let from = |machine: &str| Goal::Away {
@@ -289,6 +292,9 @@ fn a_machine_in_trouble_is_why_it_cannot_get_rid_of_a_unit() {
         (from("ill"), ["well", "ill"], true),
         (from("well"), ["well", "ill"], false),
         (Goal::Loaded, ["well", "ill"], false),
+        (Goal::Gone, ["well", "failed ill"], true),
+        (Goal::Unloaded, ["deactivating well", "failed ill"], false),
+        (from("ill"), ["well", "failed ill"], false),
     ] {
         let why = held(&goal, &on.map(state), &troubles);
         assert_eq!(why.is_some(), expected, "{goal:?} {on:?}");
