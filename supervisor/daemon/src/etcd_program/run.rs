@@ -152,8 +152,14 @@ async fn run_proxy(settings: &Alone, notifier: &Notifier, signals: &mut Signals)
         started = proxy::Running::start(settings) => started?,
         () = signals.came() => return Ok(()),
     };
-    notifier.ready_for_sure("proxy").await;
-    signals.came().await;
+    let telling = async {
+        notifier.ready_for_sure("proxy").await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = telling => {}
+        () = signals.came() => {}
+    }
     notifier.stopping();
     running.stop().await;
     Ok(())

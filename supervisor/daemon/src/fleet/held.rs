@@ -20,13 +20,16 @@ const SEEN: Duration = Duration::from_secs(1);
 pub struct Held(Arc<Mutex<BTreeMap<UnitName, Instant>>>);
 
 impl Held {
-    /// A unit is to be loaded now, and is launched, or who asks may have seen it so.
-    pub fn note(&self, unit: &UnitName, is_launched: bool, now: Instant) {
+    /// May who asks now have seen it launched, though it is not?
+    pub fn was_seen(&self, unit: &UnitName, now: Instant) -> bool {
         let mut held = self.lock();
         held.retain(|_, asked| now.duration_since(*asked) < SHOWN + SEEN);
-        if is_launched || held.contains_key(unit) {
-            held.insert(unit.clone(), now);
-        }
+        held.contains_key(unit)
+    }
+
+    /// A unit is to be loaded from now on that who asked for it may have seen launched.
+    pub fn note(&self, unit: &UnitName, now: Instant) {
+        self.lock().insert(unit.clone(), now);
     }
 
     /// Is it to be shown as launched?
@@ -50,14 +53,16 @@ mod tests {
         let (held, begun) = (Held::default(), Instant::now());
         let unit = UnitName::parse("a.service").unwrap();
         let at = |ms| begun + Duration::from_millis(ms);
-        held.note(&unit, false, begun);
-        assert!(!held.shows(&unit, begun), "it was loaded");
-        held.note(&unit, true, begun);
+        assert!(
+            !held.was_seen(&unit, begun) && !held.shows(&unit, begun),
+            "it was loaded"
+        );
+        held.note(&unit, begun);
         assert!(held.shows(&unit, at(699)) && !held.shows(&unit, at(700)));
-        // Who looked at 699 and asks now waits to see it launched.
-        held.note(&unit, false, at(720));
-        assert!(held.shows(&unit, at(1419)) && !held.shows(&unit, at(1420)));
-        held.note(&unit, false, at(2420));
-        assert!(!held.shows(&unit, at(2420)), "nobody has seen it launched");
+        // Who looked at 699 and asks now waits to see it launched, however long its request takes.
+        assert!(held.was_seen(&unit, at(720)));
+        held.note(&unit, at(2720));
+        assert!(held.shows(&unit, at(3419)) && !held.shows(&unit, at(3420)));
+        assert!(!held.was_seen(&unit, at(4420)), "nobody has seen it launched");
     }
 }
