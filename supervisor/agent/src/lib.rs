@@ -40,7 +40,7 @@ mod starts;
 
 pub use desired::{Candidate, DesiredUnit, desired};
 pub use fence::{Contact, Fenced, SHORTEST_TTL, fence, reconcile_fenced};
-pub use observed::{Observed, OnDisk};
+pub use observed::{NotLoaded, Observed, OnDisk};
 pub use reconcile::{Action, reconcile};
 pub use report::{Report, Reported, report};
 pub use starts::{FAILED_START, judge_starts};

@@ -19,6 +19,26 @@ pub struct OnDisk {
     pub start_error: String,
 }
 
+/// A unit that is to be on this machine, and could not be loaded: the disk or systemd refused its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotLoaded {
+    /// Of the content that it was to have.
+    pub hash: String,
+    /// In the words of who refused it.
+    pub why: String,
+}
+
+impl NotLoaded {
+    /// As what is on the disk would be reported.
+    pub(crate) fn as_on_disk(&self) -> OnDisk {
+        OnDisk {
+            hash: self.hash.clone(),
+            start_error: self.why.clone(),
+            ..OnDisk::default()
+        }
+    }
+}
+
 /// What the disk and systemd say of one unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {

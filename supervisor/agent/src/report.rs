@@ -1,6 +1,7 @@
 //! Which unit states a machine publishes, and when.
 //!
-//! One row for every unit file of ours on this machine; a row goes when the file is gone. Only rows that changed are sent.
+//! One row for every unit file of ours on this machine, and one for every unit that is to have one here and could not be
+//! given it; a row goes when neither is so any more. Only rows that changed are sent.
 //! A report may be lost, or come late and overwrite a newer one: before each report let what the store has be the measure
 //! ([`Reported::agree_with`]), and send one at a time.
 //!
@@ -12,7 +13,7 @@ use corten_spec::fleet::UnitState;
 use corten_spec::machine::MachineId;
 use corten_spec::unit_name::UnitName;
 
-use crate::observed::{Observed, OnDisk};
+use crate::observed::{NotLoaded, Observed, OnDisk};
 
 /// What was published last. Starts empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +26,11 @@ impl Reported {
     /// from an earlier life of this machine is so made good by the next report.
     pub fn agree_with(&mut self, stored: impl IntoIterator<Item = UnitState>) {
         self.rows = stored.into_iter().map(|row| (row.name.clone(), row)).collect();
+    }
+
+    /// Is that what was published last of this unit?
+    pub fn agrees_with(&self, unit: &UnitName, stored: Option<&UnitState>) -> bool {
+        self.rows.get(unit) == stored
     }
 }
 
@@ -49,13 +55,17 @@ impl Report {
 pub fn report(
     machine: &MachineId,
     observed: &BTreeMap<UnitName, Observed>,
+    not_loaded: &BTreeMap<UnitName, NotLoaded>,
     reported: &Reported,
 ) -> (Report, Reported) {
     let mut next = Reported::default();
     let mut out = Report::default();
     for (name, seen) in observed {
-        let Some(on_disk) = &seen.on_disk else { continue };
-        let row = row(machine, name, seen, on_disk);
+        let row = match (&seen.on_disk, not_loaded.get(name)) {
+            (Some(on_disk), _) => row(machine, name, seen, on_disk),
+            (None, Some(not_loaded)) => row(machine, name, seen, &not_loaded.as_on_disk()),
+            (None, None) => continue,
+        };
         if reported.rows.get(name) != Some(&row) {
             out.states.push(row.clone());
         }
@@ -100,7 +110,7 @@ mod tests {
     }
 
     fn step(reported: &mut Reported, observed: &BTreeMap<UnitName, Observed>) -> String {
-        let (out, next) = report(&MachineId("m1".to_owned()), observed, reported);
+        let (out, next) = report(&MachineId("m1".to_owned()), observed, &BTreeMap::new(), reported);
         *reported = next;
         let states = out.states.iter().map(|state| {
             let launched = if state.launched { " launched" } else { "" };
@@ -127,6 +137,26 @@ mod tests {
             assert_eq!(step(&mut reported, &world(active, launched)), said);
         }
         assert_eq!(step(&mut reported, &BTreeMap::new()), "a.service gone");
+    }
+
+    #[test]
+    fn one_that_could_not_be_loaded_says_why_until_it_is() {
+        let not_loaded = NotLoaded {
+            hash: "1".repeat(40),
+            why: "refused".to_owned(),
+        };
+        let mut observed = world("inactive", false);
+        let name = observed.keys().next().unwrap().clone();
+        let not_loaded = BTreeMap::from([(name.clone(), not_loaded)]);
+        let machine = MachineId("m1".to_owned());
+        let says = |observed: &BTreeMap<UnitName, Observed>| {
+            let (out, _) = report(&machine, observed, &not_loaded, &Reported::default());
+            let row = &out.states[0];
+            (row.hash.clone(), row.start_error.clone(), row.is_loaded())
+        };
+        assert_eq!(says(&observed), ("0".repeat(40), String::new(), true));
+        observed.get_mut(&name).unwrap().on_disk = None;
+        assert_eq!(says(&observed), ("1".repeat(40), "refused".to_owned(), false));
     }
 
     #[test]

@@ -79,6 +79,14 @@ pub struct UnitState {
     pub sub: String,
     /// True once the machine's agent has asked systemd to start it (fleet's job-state == target).
     pub launched: bool,
-    /// Why systemd did not run it when it was asked to: what it answered, or how the start job ended. Empty if it did.
+    /// Why systemd did not run it when it was asked to: what it answered, or how the start job ended. Empty if it did. Of a
+    /// unit that was not launched: why the machine has not even loaded it.
     pub start_error: String,
+}
+
+impl UnitState {
+    /// Does the machine have the unit, or does it only say why it has not?
+    pub fn is_loaded(&self) -> bool {
+        self.launched || self.start_error.is_empty()
+    }
 }

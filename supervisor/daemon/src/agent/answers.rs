@@ -23,7 +23,7 @@ pub enum Able {
     NotYet,
     /// systemd answers.
     Well,
-    /// systemd has not answered for longer than a lease lasts.
+    /// systemd has not answered for longer than a lease lasts, or for a second to a supervisor that found units of ours.
     Blind,
 }
 

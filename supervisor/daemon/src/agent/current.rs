@@ -1,26 +1,43 @@
 //! Waiting until this machine can know what is its own; what must not run twice does not wait.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use corten_agent::fence;
 
 use super::{Agent, FENCE_RETRY, RETRY};
 use crate::pulse::Pulse;
-use crate::systemd::{Changed, Systemd};
+use crate::systemd::{Changed, Systemd, SystemdError};
 
 impl<S: Systemd> Agent<S> {
     /// Waits until systemd can be asked.
     pub(super) async fn wait_for_systemd(&mut self, pulse: &Pulse) {
-        while let Err(error) = self.systemd.ready().await {
+        while let Err(error) = self.ready().await {
             pulse.beat();
             tracing::warn!("{error}: this machine takes no units until it can");
-            if !self.disk.is_empty() {
-                // What an earlier life of the supervisor started may run: this machine must not be given up for its silence.
-                self.answers.give_up();
-            }
             tokio::time::sleep(RETRY).await;
         }
         self.answers.came();
+    }
+
+    /// Asks once whether systemd can be asked. What an earlier life of the supervisor started may run: this machine must not
+    /// be given up for its silence, and joins without waiting for the answer.
+    async fn ready(&self) -> Result<(), SystemdError> {
+        let mut ready = pin!(self.systemd.ready());
+        if self.disk.is_empty() {
+            return ready.await;
+        }
+        match tokio::time::timeout(RETRY, &mut ready).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(error) => {
+                self.answers.give_up();
+                error
+            }
+            Err(_) => {
+                self.answers.give_up();
+                ready.await
+            }
+        }
     }
 
     /// Waits until the local state is as new as the contact with the leader that there is then.

@@ -63,7 +63,7 @@ const FENCE_RETRY: Duration = Duration::from_millis(250);
 /// Between two turns, in the time that it took to decide: about three times what the first took without waiting for others.
 const REST: u32 = 10;
 /// And at most.
-const LONGEST_REST: Duration = Duration::from_millis(250);
+const LONGEST_REST: Duration = Duration::from_millis(100);
 
 /// What the agent needs.
 pub struct Agent<S> {
@@ -141,8 +141,9 @@ impl<S: Systemd> Agent<S> {
         loop {
             pulse.beat();
             let wait = self.turn(look, pulse).await;
-            self.rest().await;
-            look = self.wait(&mut events, wait, pulse).await;
+            let until = Instant::now().checked_add(wait);
+            self.rest(wait).await;
+            look = self.wait(&mut events, until, pulse).await;
         }
     }
 
@@ -164,6 +165,10 @@ impl<S: Systemd> Agent<S> {
         let Fenced { ends, rest } =
             reconcile_fenced(&wanted, &self.observed(), contact, self.interest.is_member);
         self.deciding = begun.elapsed();
+        self.failures.keep(|unit| {
+            let is_wanted = wanted.binary_search_by(|wanted| wanted.name.cmp(unit)).is_ok();
+            is_wanted || self.disk.contains_key(unit)
+        });
         self.end(&ends, pulse).await;
         let fence = (!ends.is_empty()).then_some(FENCE_RETRY);
         if !read || !seen {
@@ -187,11 +192,12 @@ impl<S: Systemd> Agent<S> {
     }
 
     /// Deciding goes over all units of this machine: where they are many, what comes in quick succession is decided on at
-    /// once. Nothing but the contact cannot wait.
-    async fn rest(&self) {
+    /// once. What is due `at_most` then, and what the contact asks for, does not wait.
+    async fn rest(&self, at_most: Duration) {
+        let rest = (self.deciding * REST).min(LONGEST_REST).min(at_most);
         tokio::select! {
             () = self.lease.changed() => {}
-            () = tokio::time::sleep(LONGEST_REST.min(self.deciding * REST)) => {}
+            () = tokio::time::sleep(rest) => {}
         }
     }
 

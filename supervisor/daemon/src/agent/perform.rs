@@ -35,13 +35,22 @@ impl ActionError {
 /// Units that failed, and when to try them again.
 #[derive(Debug, Default)]
 pub struct Failures {
-    units: BTreeMap<UnitName, (Duration, Instant)>,
+    units: BTreeMap<UnitName, Failure>,
+}
+
+/// One unit's.
+#[derive(Debug)]
+struct Failure {
+    pause: Duration,
+    until: Instant,
+    /// Empty where it is no matter of the unit.
+    why: String,
 }
 
 impl Failures {
     /// Leaves out the actions of units that are not to be tried again yet.
     pub fn without(&self, actions: Vec<Action>, now: Instant) -> Vec<Action> {
-        let waits = |unit: &UnitName| self.units.get(unit).is_some_and(|(_, until)| *until > now);
+        let waits = |unit: &UnitName| self.units.get(unit).is_some_and(|failure| failure.until > now);
         let mut left: Vec<Action> = actions
             .into_iter()
             .filter(|action| !action.unit().is_some_and(waits))
@@ -56,17 +65,30 @@ impl Failures {
     pub fn next(&self, now: Instant) -> Option<Instant> {
         self.units
             .values()
-            .map(|(_, until)| *until)
+            .map(|failure| failure.until)
             .filter(|until| *until > now)
             .min()
     }
 
-    fn failed(&mut self, unit: &UnitName, now: Instant) {
-        let pause = self
+    /// Why a unit failed last, by unit.
+    pub fn reasons(&self) -> impl Iterator<Item = (&UnitName, &str)> {
+        let reasons = self
             .units
-            .get(unit)
-            .map_or(FIRST_PAUSE, |(pause, _)| (*pause * 2).min(LONGEST_PAUSE));
-        self.units.insert(unit.clone(), (pause, now + pause));
+            .iter()
+            .map(|(unit, failure)| (unit, failure.why.as_str()));
+        reasons.filter(|(_, why)| !why.is_empty())
+    }
+
+    /// Forgets those that are no concern any more.
+    pub fn keep(&mut self, concerns: impl Fn(&UnitName) -> bool) {
+        self.units.retain(|unit, _| concerns(unit));
+    }
+
+    fn failed(&mut self, unit: &UnitName, why: String, now: Instant) {
+        let before = self.units.get(unit).map(|failure| failure.pause);
+        let pause = before.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+        let until = now + pause;
+        self.units.insert(unit.clone(), Failure { pause, until, why });
     }
 
     fn worked(&mut self, unit: &UnitName) {
@@ -108,11 +130,11 @@ impl<S: Systemd> Performer<'_, S> {
         // Written, and no unit of ours before systemd has read it: whatever fails until then is begun anew with the file.
         let mut unread: BTreeMap<UnitName, OnDisk> = BTreeMap::new();
         let all: BTreeSet<&UnitName> = actions.iter().filter_map(Action::unit).collect();
-        let mut dropped: BTreeSet<&UnitName> = BTreeSet::new();
+        let mut dropped: BTreeMap<&UnitName, String> = BTreeMap::new();
         let mut done = true;
         for action in actions {
             self.pulse.beat();
-            if action.unit().is_some_and(|unit| dropped.contains(unit)) {
+            if action.unit().is_some_and(|unit| dropped.contains_key(unit)) {
                 continue;
             }
             done = may_go_on();
@@ -122,30 +144,35 @@ impl<S: Systemd> Performer<'_, S> {
             let Err(error) = self.one(action, &mut unread).await else {
                 continue;
             };
+            let mut drop_all = |why: &str| {
+                for unit in &all {
+                    dropped.entry(unit).or_insert_with(|| why.to_owned());
+                }
+            };
             match action.unit() {
                 _ if error.is_of_a_systemd_away() => {
                     // Everything else would wait for it, too.
                     tracing::error!("{error}: trying all again later");
-                    dropped.clone_from(&all);
+                    drop_all("");
                     break;
                 }
                 Some(unit) => {
                     tracing::error!(%unit, "{error}: trying again later");
-                    dropped.insert(unit);
+                    dropped.insert(unit, error.to_string());
                 }
                 None => {
                     tracing::error!("{error}: nothing is started from files systemd has not read");
-                    dropped.clone_from(&all);
+                    drop_all(&error.to_string());
                 }
             }
-            unread.retain(|unit, _| !dropped.contains(unit));
+            unread.retain(|unit, _| !dropped.contains_key(unit));
         }
         let now = Instant::now();
         for unit in all {
-            if dropped.contains(unit) {
-                self.failures.failed(unit, now);
-            } else if done {
-                self.failures.worked(unit);
+            match dropped.remove(unit) {
+                Some(why) => self.failures.failed(unit, why, now),
+                None if done => self.failures.worked(unit),
+                None => {}
             }
         }
     }

@@ -1,8 +1,10 @@
 //! What the agent tells the cluster of its units.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use corten_agent::{Contact, report};
+use corten_agent::{Contact, NotLoaded, report};
+use corten_spec::unit_name::UnitName;
 use corten_store::Response;
 use corten_store::fleet::{self, Answer, Command};
 
@@ -28,7 +30,7 @@ impl<S: Systemd> Agent<S> {
                 return Some(RETRY);
             }
         }
-        let (report, next) = report(&id, &self.observed(), &self.reported);
+        let (report, next) = report(&id, &self.observed(), &self.not_loaded(), &self.reported);
         if !report.is_empty() {
             let command = Command::Report {
                 machine: id,
@@ -54,6 +56,17 @@ impl<S: Systemd> Agent<S> {
         }
         self.reported = next;
         self.late()
+    }
+
+    /// Units that failed before they had a file here.
+    fn not_loaded(&self) -> BTreeMap<UnitName, NotLoaded> {
+        let not_loaded = |(unit, why): (&UnitName, &str)| {
+            let wanted = self.interest.units.get(unit);
+            let wanted = wanted.filter(|_| !self.disk.contains_key(unit))?;
+            let (hash, why) = (wanted.hash.clone(), why.to_owned());
+            Some((unit.clone(), NotLoaded { hash, why }))
+        };
+        self.failures.reasons().filter_map(not_loaded).collect()
     }
 
     /// How long a report may still come late, if any may.

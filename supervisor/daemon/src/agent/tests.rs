@@ -163,6 +163,51 @@ async fn a_start_that_fails_with_what_it_requires_says_so() {
     machines[0].stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_that_cannot_be_loaded_says_why_until_it_is() {
+    let mut machines = testing::cluster(1, Duration::from_secs(30)).await;
+    let (to, path) = (machines[0].fleet, "/fleet/v1/units/a.service");
+    let in_its_place = machines[0].units().join("a.service/b");
+    std::fs::create_dir_all(&in_its_place).unwrap();
+    ask(to, "PUT", path, JSON, &unit("none")).await;
+    let told = async |words: &'static str| {
+        until(words, async || {
+            let body = ask(to, "GET", path, "", "").await.body;
+            body.contains(words).then_some(body)
+        })
+        .await
+    };
+    let said = told("\"unplacedReason\":\"").await;
+    assert!(said.contains("\"currentState\":\"inactive\""), "{said}");
+    assert!(said.contains("a.service: "), "{said}");
+    let state = ask(to, "GET", "/fleet/v1/state/a.service", "", "").await.body;
+    assert!(state.contains("\"startError\":\""), "{state}");
+
+    std::fs::remove_dir_all(in_its_place.parent().unwrap()).unwrap();
+    let said = told("\"currentState\":\"launched\"").await;
+    assert!(!said.contains("unplacedReason"), "{said}");
+    let state = ask(to, "GET", "/fleet/v1/state/a.service", "", "").await.body;
+    assert!(!state.contains("startError"), "{state}");
+
+    machines[0].stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_that_goes_and_is_back_at_once_is_told_as_it_is() {
+    let mut machines = testing::cluster(1, Duration::from_secs(30)).await;
+    let (to, path) = (machines[0].fleet, "/fleet/v1/units/a.service");
+    for _ in 0..20 {
+        ask(to, "PUT", path, JSON, &unit("none")).await;
+        until("it is launched", async || {
+            let body = ask(to, "GET", path, "", "").await.body;
+            body.contains("\"currentState\":\"launched\"").then_some(())
+        })
+        .await;
+        ask(to, "DELETE", path, "", "").await;
+    }
+    machines[0].stop().await;
+}
+
 fn everywhere(command: &str) -> String {
     format!(
         r#"{{"desiredState":"launched","maxUnavailable":1,"options":[{{"section":"Service","name":"ExecStart","value":"{command}"}},

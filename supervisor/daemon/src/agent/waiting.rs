@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use corten_raft::AppliedBatch;
 use corten_spec::unit_name::UnitName;
+use corten_store::fleet::{self, Change};
+use corten_store::{Event, StoreFault};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
@@ -40,14 +42,13 @@ impl Look {
 }
 
 impl<S: Systemd> Agent<S> {
-    /// Waits until there is something to look at.
+    /// Waits until there is something to look at, or `until` then; `None`: for as long as that takes.
     pub(super) async fn wait(
         &mut self,
         events: &mut Receiver<Arc<AppliedBatch>>,
-        wait: Duration,
+        until: Option<Instant>,
         pulse: &Pulse,
     ) -> Look {
-        let until = Instant::now().checked_add(wait);
         loop {
             pulse.beat();
             let left = until.map_or(BEAT, |until| until.saturating_duration_since(Instant::now()));
@@ -100,11 +101,32 @@ impl<S: Systemd> Agent<S> {
         if batch.as_ref().is_ok_and(|batch| batch.reset) {
             return Some(Look::everything());
         }
-        match batch.map(|batch| self.interest.take(&self.node, &batch)) {
+        let concerns = |batch: Arc<AppliedBatch>| {
+            let concerned = self.interest.take(&self.node, &batch)?;
+            Ok::<bool, StoreFault>(concerned || self.is_overwritten(&batch)?)
+        };
+        match batch.map(concerns) {
             Ok(Ok(false)) => None,
             Ok(Ok(true)) => Some(Look::nothing_new()),
             Ok(Err(_)) | Err(RecvError::Lagged(_) | RecvError::Closed) => Some(Look::everything()),
         }
+    }
+
+    /// Has the store something else of a unit here than was reported? One that was destroyed and made again between two turns
+    /// is else as it was.
+    fn is_overwritten(&self, batch: &AppliedBatch) -> Result<bool, StoreFault> {
+        let here = &self.interest.machine.id;
+        for event in &batch.events {
+            if let Event::Fleet(Change::State { unit, machine }) = event
+                && machine == here
+            {
+                let stored = self.node.read(|tx| fleet::state(tx, unit, here))?;
+                if !self.reported.agrees_with(unit, stored.as_ref()) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn concerns(&self, changed: &Changed) -> bool {

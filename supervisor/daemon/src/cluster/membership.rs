@@ -2,7 +2,8 @@
 //!
 //! | state | then |
 //! |---|---|
-//! | systemd cannot be reached | wait: a machine that can run nothing must be given nothing |
+//! | systemd could not be reached yet | wait: a machine that can run nothing must be given nothing |
+//! | likewise, and what an earlier supervisor started may run | after a second join with that trouble in the metadata |
 //! | not registered | propose Join, with a session of its own, until it is committed |
 //! | registered, and the leader does not know the session | a heartbeat again and again: it has yet to see the join |
 //! | that for half the TTL | not registered |

@@ -158,15 +158,15 @@ async fn set_desired(api: &Api, name: UnitName, desired: JobState) -> Result<Res
         Some(record) => current(tx, &record),
         None => Ok(None),
     })?;
+    let was_launched = before == Some(JobState::Launched) || api.held.was_seen(&name, Instant::now());
     let command = Command::SetDesired {
         name: name.clone(),
         desired,
     };
     let answer = api.change(command).await?;
-    if desired == JobState::Loaded {
+    if desired == JobState::Loaded && was_launched {
         // From now on: who asks looks when it has its answer.
-        let is_launched = before == Some(JobState::Launched);
-        api.held.note(&name, is_launched, Instant::now());
+        api.held.note(&name, Instant::now());
     }
     match answer {
         Answer::NoSuchUnit(_) => Err(Refusal::new(
@@ -224,9 +224,9 @@ pub fn current(tx: &(impl Read + ?Sized), record: &UnitRecord) -> Result<Option<
         return Ok(Some(JobState::Inactive));
     };
     Ok(Some(match fleet::state(tx, &record.name, &assigned.machine)? {
-        None => JobState::Inactive,
         Some(state) if state.launched => JobState::Launched,
-        Some(_) => JobState::Loaded,
+        Some(state) if state.is_loaded() => JobState::Loaded,
+        _ => JobState::Inactive,
     }))
 }
 
@@ -255,7 +255,7 @@ fn show(api: &Api, tx: &(impl Read + ?Sized), record: UnitRecord) -> Result<Wire
     })
 }
 
-/// Why a unit is on no machine although it should be, or not as it should be on a machine that has trouble.
+/// Why a unit is on no machine although it should be, or not as it should be on the machine that it is on.
 fn waits_for(tx: &(impl Read + ?Sized), record: &UnitRecord) -> Result<Option<String>, StoreFault> {
     if record.desired == JobState::Inactive {
         return Ok(None);
@@ -263,18 +263,21 @@ fn waits_for(tx: &(impl Read + ?Sized), record: &UnitRecord) -> Result<Option<St
     let Some(assigned) = &record.assigned else {
         return Ok(record.unplaced.clone());
     };
-    let home = fleet::machine(tx, &assigned.machine)?;
-    let Some(trouble) = home.and_then(|home| home.machine.trouble_in_words()) else {
-        return Ok(None);
-    };
     let state = fleet::state(tx, &record.name, &assigned.machine)?;
-    let is_well = state.is_some_and(|state| is_as_wanted(record, &state));
-    Ok(Some(trouble).filter(|_| !is_well))
+    if state.as_ref().is_some_and(|state| is_as_wanted(record, state)) {
+        return Ok(None);
+    }
+    let home = fleet::machine(tx, &assigned.machine)?;
+    let trouble = home.and_then(|home| home.machine.trouble_in_words());
+    let refusal = state
+        .filter(|state| !state.is_loaded())
+        .map(|state| state.start_error);
+    Ok(trouble.or(refusal))
 }
 
 /// Has its machine done with it what is wanted, whatever became of it, with the file that it is to have?
 fn is_as_wanted(record: &UnitRecord, state: &UnitState) -> bool {
     let moves = ["activating", "deactivating"].contains(&state.active.as_str());
     let launched = record.desired == JobState::Launched;
-    state.launched == launched && !moves && state.hash == record.file.hash()
+    state.launched == launched && state.is_loaded() && !moves && state.hash == record.file.hash()
 }

@@ -100,6 +100,15 @@ fn an_old_states_word_is_not_believed_of_the_new_file() {
 }
 
 #[test]
+fn a_file_that_could_be_loaded_nowhere_is_mended() {
+    check_roll(
+        1,
+        "m1 waits old refused\nm2 waits old refused\nm3 waits old refused",
+        "m1: waits until it is active on machines m1, m2, m3",
+    );
+}
+
+#[test]
 fn a_machine_in_trouble_is_named_with_it() {
     check_roll(
         1,

@@ -11,7 +11,7 @@ pub mod read;
 mod rollout;
 
 pub use change::apply;
-pub use read::{current_state, machine, machines, rolling, state, states, states_of, states_on, unit, units};
+pub use read::{machine, machines, rolling, state, states, states_of, states_on, unit, units};
 pub use rollout::{Rollout, Waiting};
 
 pub use corten_spec::fleet::Decision;

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use corten_spec::fleet::{JobState, UnitState};
+use corten_spec::fleet::UnitState;
 use corten_spec::machine::MachineId;
 use corten_spec::unit_name::UnitName;
 
@@ -128,18 +128,4 @@ pub fn states_on(tx: &(impl Read + ?Sized), id: &MachineId) -> Result<Vec<UnitSt
         .iter()
         .filter_map(|row_key| load(tx, Table::States, row_key).transpose())
         .collect()
-}
-
-/// fleet's current state of a unit, from what is reported: launched where any machine has launched it, loaded where any
-/// knows it, else inactive.
-///
-/// # Errors
-/// When the backend fails.
-pub fn current_state(tx: &(impl Read + ?Sized), name: &UnitName) -> Result<JobState, StoreFault> {
-    let states = states_of(tx, name)?;
-    Ok(match states {
-        states if states.iter().any(|s| s.launched) => JobState::Launched,
-        states if states.is_empty() => JobState::Inactive,
-        _ => JobState::Loaded,
-    })
 }

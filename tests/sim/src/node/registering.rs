@@ -1,5 +1,7 @@
 //! What a machine tells the cluster: that it is there, and how its units do.
 
+use std::collections::BTreeMap;
+
 use corten_agent::report;
 use corten_store::fleet::{self, Command};
 
@@ -39,7 +41,7 @@ impl Node {
         let id = self.machine.id.clone();
         self.reported
             .agree_with(fleet::states_on(&self.replica, &id).expect("memory does not fail"));
-        let (out, next) = report(&id, &self.observed(&[]), &self.reported);
+        let (out, next) = report(&id, &self.observed(&[]), &BTreeMap::new(), &self.reported);
         self.reported = next;
         if !out.is_empty() {
             self.propose(
