@@ -40,8 +40,8 @@ pub struct Plan {
     pub disk_bytes: Option<u64>,
     /// How long a silent machine counts as present, in seconds.
     pub agent_ttl_s: u32,
-    /// How long the members of the store bear a silent leader, in ms.
-    pub election_timeout_ms: u32,
+    /// How often the store's leader shows itself, and how long its members bear its silence, in ms.
+    pub heartbeat_and_election_ms: (u32, u32),
     /// Boot through UEFI from the disk rather than by the kernel directly.
     pub firmware: bool,
     /// How the machines get their cloud-config.
@@ -61,7 +61,7 @@ impl Default for Plan {
             disk_bytes: Some(4 << 30),
             agent_ttl_s: 10,
             // More than by default: an emulated machine beside busy ones is slow.
-            election_timeout_ms: 2500,
+            heartbeat_and_election_ms: (500, 2500),
             firmware: false,
             datasource: Datasource::ConfigDrive,
             user_data: BTreeMap::new(),
@@ -112,7 +112,7 @@ impl Cluster {
             token,
             ssh_key,
             agent_ttl_s: plan.agent_ttl_s,
-            election_timeout_ms: plan.election_timeout_ms,
+            heartbeat_and_election_ms: plan.heartbeat_and_election_ms,
             nodes,
         };
 

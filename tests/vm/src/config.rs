@@ -50,8 +50,8 @@ pub struct Shared {
     pub ssh_key: String,
     /// How long a silent machine counts as present, in seconds.
     pub agent_ttl_s: u32,
-    /// How long the members of the store bear a silent leader, in ms. It shows itself five times in that.
-    pub election_timeout_ms: u32,
+    /// How often the store's leader shows itself, and how long its members bear its silence, in ms.
+    pub heartbeat_and_election_ms: (u32, u32),
     /// Its machines.
     pub nodes: Vec<Node>,
 }
@@ -97,8 +97,8 @@ coreos:
         ssh_key = shared.ssh_key,
         initial_cluster = initial_cluster.join(","),
         token = shared.token,
-        heartbeat_ms = shared.election_timeout_ms / 5,
-        election_ms = shared.election_timeout_ms,
+        heartbeat_ms = shared.heartbeat_and_election_ms.0,
+        election_ms = shared.heartbeat_and_election_ms.1,
         agent_ttl_s = shared.agent_ttl_s,
     )
 }
@@ -133,7 +133,7 @@ mod tests {
             token: "t".into(),
             ssh_key: "ssh-ed25519 AAAA k".into(),
             agent_ttl_s: 5,
-            election_timeout_ms: 1000,
+            heartbeat_and_election_ms: (100, 1000),
             nodes,
         };
         let texts: Vec<String> = shared

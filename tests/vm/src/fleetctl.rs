@@ -11,6 +11,9 @@ use corten_qemu::wait_until;
 
 use crate::cluster::{CONNECT_WITHIN_S, Cluster};
 
+/// So many arguments of a command that failed are named.
+const NAMED: usize = 8;
+
 /// `fleetctl --tunnel` to one machine.
 #[derive(Debug, Clone)]
 pub struct Fleetctl {
@@ -116,9 +119,10 @@ impl Fleetctl {
         let output = self.output(args)?;
         if output.code != Some(0) {
             let said = format!("{}{}", output.stdout, output.stderr);
+            let more = if args.len() > NAMED { " ..." } else { "" };
             bail!(
-                "fleetctl {} ended with {:?}: {}",
-                args.join(" "),
+                "fleetctl {}{more} ended with {:?}: {}",
+                args[..args.len().min(NAMED)].join(" "),
                 output.code,
                 said.trim()
             );
