@@ -166,8 +166,9 @@ impl<S: Systemd> Agent<S> {
             reconcile_fenced(&wanted, &self.observed(), contact, self.interest.is_member);
         self.deciding = begun.elapsed();
         self.failures.keep(|unit| {
-            let is_wanted = wanted.binary_search_by(|wanted| wanted.name.cmp(unit)).is_ok();
-            is_wanted || self.disk.contains_key(unit)
+            let at = wanted.binary_search_by(|wanted| wanted.name.cmp(unit));
+            let hash = at.map(|at| wanted[at].hash.as_str()).ok();
+            hash.or(self.disk.contains_key(unit).then_some(""))
         });
         self.end(&ends, pulse).await;
         let fence = (!ends.is_empty()).then_some(FENCE_RETRY);

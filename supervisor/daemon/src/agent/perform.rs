@@ -45,6 +45,8 @@ struct Failure {
     until: Instant,
     /// Empty where it is no matter of the unit.
     why: String,
+    /// The hash of the content that was to be here, as seen in the next turn.
+    content: Option<String>,
 }
 
 impl Failures {
@@ -79,16 +81,27 @@ impl Failures {
         reasons.filter(|(_, why)| !why.is_empty())
     }
 
-    /// Forgets those that are no concern any more.
-    pub fn keep(&mut self, concerns: impl Fn(&UnitName) -> bool) {
-        self.units.retain(|unit, _| concerns(unit));
+    /// Forgets those that are no concern any more, and those that are to have another content, by its hash: it may be the one
+    /// that mends them.
+    pub fn keep<'h>(&mut self, content: impl Fn(&UnitName) -> Option<&'h str>) {
+        self.units.retain(|unit, failure| match content(unit) {
+            Some(hash) => *failure.content.get_or_insert_with(|| hash.to_owned()) == hash,
+            None => false,
+        });
     }
 
     fn failed(&mut self, unit: &UnitName, why: String, now: Instant) {
-        let before = self.units.get(unit).map(|failure| failure.pause);
-        let pause = before.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
-        let until = now + pause;
-        self.units.insert(unit.clone(), Failure { pause, until, why });
+        let before = self.units.remove(unit);
+        let pause = before
+            .as_ref()
+            .map_or(FIRST_PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
+        let failure = Failure {
+            pause,
+            until: now + pause,
+            why,
+            content: before.and_then(|before| before.content),
+        };
+        self.units.insert(unit.clone(), failure);
     }
 
     fn worked(&mut self, unit: &UnitName) {
@@ -405,6 +418,23 @@ mod tests {
         assert_eq!(here.systemd.calls(), ["disable a.service"]);
         assert_eq!(here.failures.next(Instant::now()), None);
     }
+    #[test]
+    fn another_content_is_tried_at_once() {
+        let (mut failures, now, a) = (Failures::default(), Instant::now(), unit("a.service"));
+        let actions = vec![Action::Start(a.clone())];
+        let waits = |failures: &Failures| failures.without(actions.clone(), now).is_empty();
+        for _ in 0..3 {
+            failures.failed(&a, "why".to_owned(), now);
+            failures.keep(|_| Some("old"));
+            assert!(waits(&failures) && failures.reasons().count() == 1);
+        }
+        failures.keep(|_| Some("new"));
+        assert!(!waits(&failures) && failures.reasons().count() == 0);
+        failures.failed(&a, "why".to_owned(), now);
+        failures.keep(|_| None);
+        assert!(!waits(&failures), "it is no concern any more");
+    }
+
     #[tokio::test]
     async fn what_systemd_has_missed_is_found_by_a_reload() {
         let pulse = Pulses::default().register("test");
