@@ -121,6 +121,7 @@ fn judge_state(goal: &Goal, unit: &Unit, states: &[State], launched_for: Duratio
         Goal::Rolled { hash } => rolled(hash, unit, states, launched_for),
         Goal::Stopped { ran } => stopped(*ran, unit, state),
         _ if unit.machine_id.is_empty() => Verdict::Unplaced(unit.unplaced_reason.clone()),
+        Goal::Loaded | Goal::Started { .. } if unit.current_state == "inactive" => not_loaded(goal, state),
         Goal::Loaded if unit.current_state == "loaded" => Verdict::Reached,
         Goal::Started { hash } if unit.current_state == "launched" => {
             started(hash.as_deref(), state, launched_for)
@@ -186,6 +187,24 @@ fn stopped(ran: bool, unit: &Unit, state: Option<&State>) -> Verdict {
         return Verdict::Reached;
     }
     Verdict::Pending(state.map_or_else(|| format!("it is {}", unit.current_state), in_words))
+}
+
+/// Its machine has it not, or not yet; or its disk or systemd has refused the file that it is to have.
+fn not_loaded(goal: &Goal, state: Option<&State>) -> Verdict {
+    let is_meant = |state: &&State| match goal {
+        Goal::Started { hash: Some(hash) } => state.hash == *hash,
+        _ => true,
+    };
+    match state
+        .filter(is_meant)
+        .filter(|state| !state.start_error.is_empty())
+    {
+        Some(state) => Verdict::Failed(format!(
+            "{}; once that is mended: fleetctl start --replace {}",
+            state.start_error, state.name
+        )),
+        None => Verdict::Pending("its machine has it inactive".to_owned()),
+    }
 }
 
 fn started(hash: Option<&str>, state: Option<&State>, launched_for: Duration) -> Verdict {

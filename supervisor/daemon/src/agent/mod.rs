@@ -160,16 +160,14 @@ impl<S: Systemd> Agent<S> {
         }
         let (read, seen) = (self.read_store(), self.observe(&look.units).await);
         let begun = Instant::now();
-        let wanted = self.wanted();
+        let mut wanted = self.wanted();
+        self.forget_failures(&wanted);
+        // What cannot be loaded yet would else have systemd reload whenever anything is done.
+        wanted.retain(|unit| self.disk.contains_key(&unit.name) || !self.failures.waits(&unit.name, begun));
         self.warn_of_ttl(&wanted);
         let Fenced { ends, rest } =
             reconcile_fenced(&wanted, &self.observed(), contact, self.interest.is_member);
         self.deciding = begun.elapsed();
-        self.failures.keep(|unit| {
-            let at = wanted.binary_search_by(|wanted| wanted.name.cmp(unit));
-            let hash = at.map(|at| wanted[at].hash.as_str()).ok();
-            hash.or(self.disk.contains_key(unit).then_some(""))
-        });
         self.end(&ends, pulse).await;
         let fence = (!ends.is_empty()).then_some(FENCE_RETRY);
         if !read || !seen {
@@ -215,6 +213,15 @@ impl<S: Systemd> Agent<S> {
 
     fn wanted(&self) -> Vec<DesiredUnit> {
         desired(&self.interest.machine, self.interest.units.values())
+    }
+
+    /// Those of units that are neither wanted nor here, and of content that is wanted no more.
+    fn forget_failures(&mut self, wanted: &[DesiredUnit]) {
+        self.failures.keep(|unit| {
+            let at = wanted.binary_search_by(|wanted| wanted.name.cmp(unit));
+            let hash = at.map(|at| wanted[at].hash.as_str()).ok();
+            hash.or(self.disk.contains_key(unit).then_some(""))
+        });
     }
 
     fn warn_of_ttl(&mut self, wanted: &[DesiredUnit]) {

@@ -50,12 +50,16 @@ struct Failure {
 }
 
 impl Failures {
+    /// Is this unit not to be tried again yet?
+    pub fn waits(&self, unit: &UnitName, now: Instant) -> bool {
+        self.units.get(unit).is_some_and(|failure| failure.until > now)
+    }
+
     /// Leaves out the actions of units that are not to be tried again yet.
     pub fn without(&self, actions: Vec<Action>, now: Instant) -> Vec<Action> {
-        let waits = |unit: &UnitName| self.units.get(unit).is_some_and(|failure| failure.until > now);
         let mut left: Vec<Action> = actions
             .into_iter()
-            .filter(|action| !action.unit().is_some_and(waits))
+            .filter(|action| !action.unit().is_some_and(|unit| self.waits(unit, now)))
             .collect();
         if left.iter().all(|action| *action == Action::DaemonReload) {
             left.clear();

@@ -300,3 +300,28 @@ fn a_machine_in_trouble_is_why_it_cannot_get_rid_of_a_unit() {
         assert_eq!(why.is_some(), expected, "{goal:?} {on:?}");
     }
 }
+
+#[test]
+fn a_file_that_its_machine_refused_has_failed() {
+    let here = unit("launched", "inactive", "m");
+    let refused = State {
+        start_error: "refused".into(),
+        ..state("inactive", "dead")
+    };
+    let of = |hash: Option<&str>| Goal::Started {
+        hash: hash.map(str::to_owned),
+    };
+    let judged = |goal: &Goal, states: &[State]| word(&judge(goal, Some(&here), states, Duration::ZERO));
+    assert_eq!(judged(&of(None), &[]), "pending");
+    for (hash, expected) in [
+        (None, "failed"),
+        (Some("new"), "failed"),
+        (Some("newer"), "pending"),
+    ] {
+        assert_eq!(
+            judged(&of(hash), std::slice::from_ref(&refused)),
+            expected,
+            "{hash:?}"
+        );
+    }
+}
