@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     {
         return corten_cli::fleetctl::main(args);
     }
-    let tests: [Test; 18] = [
+    let tests: [Test; 20] = [
         ("containers become services", containers_become_services),
         (
             "containers that cannot be run are refused",
@@ -76,6 +76,11 @@ fn main() -> ExitCode {
             "a unit that is too large is not sent",
             words::a_unit_that_is_too_large_is_not_sent,
         ),
+        (
+            "what is destroyed and still there is told",
+            words::what_is_destroyed_and_still_there_is_told,
+        ),
+        ("an election is waited for", words::an_election_is_waited_for),
         (
             "metadata that is ignored is told",
             words::metadata_that_is_ignored_is_told,
@@ -425,7 +430,8 @@ fn a_global_unit_is_rolled(rig: &Rig) {
     file("/bin/false", "");
     let (out, err) = rig.run(roll, 1);
     let failed = format!(
-        "unit g.service did not get to launched: it is failed (failed), on machine {MACHINE}; 2 of 3 machines keep the file"
+        "unit g.service did not get to launched: on machine {MACHINE} it is failed (failed); 2 of 3 machines keep the file \
+         they have; fleetctl ssh {MACHINE} journalctl --unit g.service may say why\n"
     );
     assert!(out.is_empty() && err.contains(&failed), "{out}{err}");
     // Without the limit all machines have it at once, and nobody waits.

@@ -1,7 +1,8 @@
 //! fleet's API, version 1, over one connection.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use backon::{ConstantBuilder, RetryableWithContext};
 use hyper::Method;
 use hyper::header::{HeaderValue, USER_AGENT};
 use serde::Deserialize;
@@ -14,6 +15,10 @@ use crate::http::{Link, Request, Response};
 use crate::terminal::tell;
 
 const BASE: &str = "/fleet/v1";
+/// Between a server's word that it has no leader and the next attempt.
+const PAUSE: Duration = Duration::from_millis(250);
+/// No further attempt after so long: a leader is elected in less, and who has none does not get one by waiting.
+const ELECTION: Duration = Duration::from_secs(10);
 
 /// The API of one server.
 #[derive(Debug)]
@@ -152,16 +157,33 @@ impl Api {
         })
     }
 
-    async fn call(&mut self, mut request: Request) -> Result<Response, ApiFault> {
+    /// Asks again while the servers elect a leader. Whatever of it was done by then is done as well by doing it again.
+    async fn call<'s>(&'s mut self, mut request: Request) -> Result<Response, ApiFault> {
         let agent = HeaderValue::from_static(concat!("fleetctl/", env!("CARGO_PKG_VERSION"), " (corten)"));
         request.headers.push((USER_AGENT, agent));
+        let begun = Instant::now();
+        let pauses = ConstantBuilder::default().with_delay(PAUSE).without_max_times();
+        let attempt = |api: &'s mut Api| async {
+            let answer = api.call_once(&request).await;
+            (api, answer)
+        };
+        let (_, answer) = attempt
+            .retry(pauses)
+            .sleep(tokio::time::sleep)
+            .context(self)
+            .when(|fault: &ApiFault| fault.is_unavailable() && begun.elapsed() < ELECTION)
+            .await;
+        answer
+    }
+
+    async fn call_once(&mut self, request: &Request) -> Result<Response, ApiFault> {
         let name = format!(
             "{} {}{}",
             capitalised(request.method.as_str()),
             self.url,
             request.path
         );
-        let answer = match tokio::time::timeout(self.request_timeout, self.link.send(&request)).await {
+        let answer = match tokio::time::timeout(self.request_timeout, self.link.send(request)).await {
             Err(_) => Err(ApiFault::Timeout {
                 request: name.clone(),
                 seconds: self.request_timeout.as_secs(),

@@ -71,6 +71,11 @@ impl ApiFault {
         matches!(self, ApiFault::Refused { code, .. } if *code == StatusCode::NOT_FOUND.as_u16())
     }
 
+    /// The server cannot say or do anything now.
+    pub(super) fn is_unavailable(&self) -> bool {
+        matches!(self, ApiFault::Refused { code, .. } if *code == StatusCode::SERVICE_UNAVAILABLE.as_u16())
+    }
+
     /// May the same call go well a little later: a broken connection, a server without a leader.
     pub(super) fn is_passing(&self) -> bool {
         match self {

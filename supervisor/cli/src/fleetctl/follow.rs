@@ -20,8 +20,6 @@ const TICKS: [Duration; 3] = [
 const ATTEMPT: Duration = Duration::from_secs(2);
 /// A unit that is on no machine for this long is worth a line.
 const UNPLACED_PATIENCE: Duration = Duration::from_secs(2);
-/// The same of a roll that is where it was for this long.
-const ROLL_PATIENCE: Duration = Duration::from_secs(10);
 /// An API that fails for this long will not come back while we wait.
 const FAULT_PATIENCE: Duration = Duration::from_secs(60);
 /// Above this it is cheaper to ask for all units than for each.
@@ -54,6 +52,10 @@ impl Patience {
         }
     }
 
+    fn is_over(self) -> bool {
+        self == Patience::For(Duration::ZERO)
+    }
+
     /// What is left of it after so long.
     pub(super) fn after(self, elapsed: Duration) -> Patience {
         match self {
@@ -73,7 +75,7 @@ pub(super) struct Wait {
     running: BTreeSet<String>,
     launched_at: Option<Instant>,
     waits_since: Option<Instant>,
-    told: Option<String>,
+    told: String,
     last: String,
 }
 
@@ -87,9 +89,13 @@ impl Wait {
             running: BTreeSet::new(),
             launched_at: None,
             waits_since: None,
-            told: None,
+            told: String::new(),
             last: String::new(),
         }
+    }
+
+    fn is_told(&self) -> bool {
+        self.told == self.last
     }
 }
 
@@ -102,7 +108,8 @@ pub(super) async fn follow(api: &mut Api, mut waits: Vec<Wait>, patience: Patien
     while !waits.is_empty() {
         let begun = Instant::now();
         let mut took = Duration::ZERO;
-        match look(api, &waits, start.elapsed()).await {
+        let is_late = start.elapsed() >= UNPLACED_PATIENCE || patience.after(start.elapsed()).is_over();
+        match look(api, &waits, is_late).await {
             Ok(seen) => {
                 well_at = Instant::now();
                 took = begun.elapsed();
@@ -124,12 +131,11 @@ pub(super) async fn follow(api: &mut Api, mut waits: Vec<Wait>, patience: Patien
             return false;
         }
         if let Some(wait) = waits.first() {
-            let more = if waits.len() > 1 {
-                format!(" (and {} more)", waits.len() - 1)
-            } else {
-                String::new()
-            };
-            progress.show(&format!("{}: {}{more}", wait.name, wait.last), start.elapsed());
+            let text = |wait: &Wait| format!("{}: {}{}", wait.name, wait.last, more(waits.len() - 1));
+            progress.show(&text(wait), start.elapsed());
+            if let Some(untold) = waits.iter().find(|wait| !wait.is_told()) {
+                progress.remind(&format!("Waiting for unit {}", text(untold)));
+            }
             let left = match patience {
                 Patience::For(limit) => limit.saturating_sub(start.elapsed()),
                 Patience::None | Patience::Endless => Duration::MAX,
@@ -138,6 +144,14 @@ pub(super) async fn follow(api: &mut Api, mut waits: Vec<Wait>, patience: Patien
         }
     }
     good
+}
+
+/// ` (and 2 more)`.
+fn more(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        others => format!(" (and {others} more)"),
+    }
 }
 
 /// How long to wait after `waited` for the next look, where the last one took `look`. Most that is waited for is a matter of
@@ -166,9 +180,9 @@ struct Seen {
     troubles: BTreeMap<String, String>,
 }
 
-async fn look(api: &mut Api, waits: &[Wait], waited: Duration) -> Result<Seen, ApiFault> {
+async fn look(api: &mut Api, waits: &[Wait], is_late: bool) -> Result<Seen, ApiFault> {
     let mut seen = Seen::default();
-    if waited >= UNPLACED_PATIENCE && waits.iter().any(|wait| wait.goal.is_to_leave()) {
+    if is_late && waits.iter().any(|wait| wait.goal.is_to_leave()) {
         let trouble = |machine: Machine| Some((machine.id.clone(), machine.trouble()?));
         seen.troubles = api.machines().await?.into_iter().filter_map(trouble).collect();
     }
@@ -229,9 +243,6 @@ async fn step(api: &mut Api, waits: &mut Vec<Wait>, seen: &Seen, progress: &mut 
             }
             Verdict::Pending(why) => {
                 wait.launched_at = wait.launched_at.filter(|_| wait.announced);
-                if matches!(wait.goal, Goal::Rolled { .. }) {
-                    stands(&mut wait, &why, progress);
-                }
                 wait.last = why;
             }
             Verdict::Unplaced(why) => waits_for("a machine", &mut wait, why, progress),
@@ -264,22 +275,9 @@ fn waits_for(what: &str, wait: &mut Wait, why: String, progress: &mut Progress) 
         why
     };
     wait.last = format!("it waits for {what}: {why}");
-    if since >= UNPLACED_PATIENCE && wait.told.as_ref() != Some(&why) {
+    if since >= UNPLACED_PATIENCE && !wait.is_told() {
         progress.tell(&format!("Unit {} waits for {what}: {why}", wait.name));
-        wait.told = Some(why);
-    }
-}
-
-/// What a roll waits for changes as it goes on. It is told when it has not for a while: it may be too long for a line of
-/// progress, and without a terminal there is none.
-fn stands(wait: &mut Wait, why: &str, progress: &mut Progress) {
-    if wait.last != why {
-        wait.waits_since = Some(Instant::now());
-    }
-    let since = wait.waits_since.get_or_insert_with(Instant::now).elapsed();
-    if since >= ROLL_PATIENCE && wait.told.as_deref() != Some(why) {
-        progress.tell(&format!("Unit {} waits: {why}", wait.name));
-        wait.told = Some(why.to_owned());
+        wait.told.clone_from(&wait.last);
     }
 }
 

@@ -6,7 +6,7 @@ use corten_spec::unit_name::UnitName;
 use super::api::Api;
 use super::fault::{ApiFault, Failure};
 use super::remote::Machines;
-use super::wire::{Machine, Unit};
+use super::wire::{Machine, State, Unit};
 use super::{arguments_of, go};
 use crate::terminal::print;
 
@@ -166,6 +166,22 @@ async fn by_unit(api: &mut Api, argument: &str) -> Result<Option<Machine>, Strin
         return Err(not_loaded(&unit));
     }
     Ok(Some(api.machine(&unit.machine_id).await))
+}
+
+/// What a machine says of a unit that it is to have no more: `Unit a.service is still active (running) on 0123abcd...`, and
+/// what is wrong with that machine.
+pub(super) async fn still_there(api: &mut Api, state: &State) -> String {
+    let machine = api.machine(&state.machine_id).await;
+    let trouble = machine
+        .trouble()
+        .map_or(String::new(), |trouble| format!(": {trouble}"));
+    let State {
+        name, active, sub, ..
+    } = state;
+    format!(
+        "Unit {name} is still {active} ({sub}) on {}{trouble}",
+        machine.legend(false)
+    )
 }
 
 /// A unit of the cluster.

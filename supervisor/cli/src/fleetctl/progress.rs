@@ -1,20 +1,26 @@
 //! One line on a terminal that tells what is being waited for, and is gone when something is printed. Where standard
-//! error is no terminal there is none.
+//! error is no terminal, or a narrow one, it is printed when nothing else was for a while.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::terminal::{is_watched, say, tell, tell_over};
 
 /// Longest text that a narrow terminal shows on one line.
 const WIDTH: usize = 76;
+/// What is left of it behind the seconds.
+const SHOWN: usize = WIDTH - 8;
 /// What takes less time than this needs no progress.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Who has seen nothing for so long begins to wonder.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// The line.
 #[derive(Debug)]
 pub(super) struct Progress {
     watched: bool,
     shown: bool,
+    printed_at: Instant,
+    told: String,
 }
 
 impl Progress {
@@ -23,10 +29,12 @@ impl Progress {
         Progress {
             watched: is_watched(),
             shown: false,
+            printed_at: Instant::now(),
+            told: String::new(),
         }
     }
 
-    /// Shows `text`, after `elapsed` of waiting.
+    /// Shows `text`, after `elapsed` of waiting, where there is a terminal.
     pub(super) fn show(&mut self, text: &str, elapsed: Duration) {
         if self.watched && elapsed >= PATIENCE {
             let text: String = format!("{:>4} s  {text}", elapsed.as_secs())
@@ -35,6 +43,15 @@ impl Progress {
                 .collect();
             tell_over(&text);
             self.shown = true;
+        }
+    }
+
+    /// Prints a line on standard error that could not be shown, or not whole, if it is another than the last one.
+    pub(super) fn remind(&mut self, text: &str) {
+        let is_seen = self.watched && text.chars().count() <= SHOWN;
+        if !is_seen && self.printed_at.elapsed() >= SILENCE && self.told != text {
+            self.tell(text);
+            text.clone_into(&mut self.told);
         }
     }
 
@@ -51,6 +68,7 @@ impl Progress {
     }
 
     fn clear(&mut self) {
+        self.printed_at = Instant::now();
         if std::mem::take(&mut self.shown) {
             tell_over("");
         }

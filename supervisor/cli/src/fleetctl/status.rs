@@ -12,8 +12,9 @@ use super::api::Api;
 use super::arguments_of;
 use super::fault::Failure;
 use super::json::{machine_value, object, state_value, unit_value};
-use super::look::{get, not_loaded, retrieving};
+use super::look::{get, not_loaded, retrieving, still_there};
 use super::remote::Machines;
+use super::wait;
 use super::wire::{Machine, State, Unit};
 use crate::terminal::{say, tell};
 
@@ -54,11 +55,17 @@ pub(super) async fn run(api: &mut Api, machines: &Machines<'_>, matches: &ArgMat
 }
 
 async fn look_up(api: &mut Api, name: &str) -> Result<Known, Failure> {
-    let Some(unit) = get(api, name).await? else {
-        return Ok(Err(format!("Unit {name} does not exist.")));
-    };
+    let unit = get(api, name).await?;
     let states = api.states_of(name).await;
-    Ok(Ok((unit, states.map_err(|fault| retrieving(name, &fault))?)))
+    let states = states.map_err(|fault| retrieving(name, &fault))?;
+    if let Some(unit) = unit {
+        return Ok(Ok((unit, states)));
+    }
+    let mut why = format!("Unit {name} does not exist.");
+    for state in &states {
+        why.push_str(&format!("\n{}", still_there(api, state).await));
+    }
+    Ok(Err(why))
 }
 
 /// Asks systemctl on their machines. Ends as it did for the first that is not well; with 1, and why, where there is one
@@ -68,6 +75,9 @@ async fn visit(api: &mut Api, machines: &Machines<'_>, known: Vec<Known>) -> Res
     let mut ended = 0;
     let mut first = true;
     for known in known {
+        if let Ok((unit, states)) = &known {
+            tell_of_left(api, unit, states).await;
+        }
         let (name, places) = match known.and_then(places) {
             Ok(found) => found,
             Err(why) => {
@@ -97,6 +107,14 @@ async fn visit(api: &mut Api, machines: &Machines<'_>, known: Vec<Known>) -> Res
     match faults.is_empty() {
         true => Ok(ended),
         false => Err(Failure::new(faults.join("\n"))),
+    }
+}
+
+/// Where it is still although it is to be elsewhere, or nowhere.
+async fn tell_of_left(api: &mut Api, unit: &Unit, states: &[State]) {
+    let is_left = |state: &&State| state.machine_id != unit.machine_id && !wait::is_at_rest(state);
+    for state in states.iter().filter(|state| !unit.is_global() && is_left(state)) {
+        tell(still_there(api, state).await);
     }
 }
 

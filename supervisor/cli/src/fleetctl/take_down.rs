@@ -1,6 +1,7 @@
 //! `stop`, `restart`, `unload`, `destroy`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use clap::ArgMatches;
 use corten_spec::unit_name::UnitName;
@@ -9,6 +10,7 @@ use super::api::Api;
 use super::arguments_of;
 use super::fault::{ApiFault, Failure};
 use super::follow::{Patience, Wait, follow};
+use super::progress::Progress;
 use super::remote::Machines;
 use super::wait::Goal;
 use super::wire::Unit;
@@ -66,19 +68,46 @@ fn succeeded(done: &str, names: &str, patience: Patience) {
     }
 }
 
-/// Runs `destroy`: the units are gone when no machine knows them any more.
+/// Runs `destroy`: the units are gone when no machine knows them any more. Those that were destroyed before, and are still
+/// on a machine, are waited for as well.
 pub(super) async fn destroy(api: &mut Api, matches: &ArgMatches) -> Result<u8, Failure> {
-    let Some(units) = named(api, matches).await? else {
+    let failed = |fault: ApiFault| Failure::new(format!("Error destroying units: {fault}"));
+    let Some(mut found) = find(api, matches).await? else {
         return Ok(0);
     };
+    let mut left = Vec::new();
+    for name in std::mem::take(&mut found.missing) {
+        match api.states_of(&name).await.map_err(failed)?.is_empty() {
+            true => found.missing.push(name),
+            false => left.push(name),
+        }
+    }
+    if found.units.is_empty() && left.is_empty() {
+        found.tell_of_none();
+        return Ok(0);
+    }
+    found.tell_of_missing();
     let patience = Patience::of(matches);
     let mut waits = Vec::new();
-    for unit in units {
-        match api.destroy(&unit.name).await {
-            Ok(_) if patience == Patience::None => say(format!("Destroyed {}", unit.name)),
-            Ok(_) => waits.push(Wait::new(&unit.name, Goal::Gone)),
-            Err(fault) => return Err(Failure::new(format!("Error destroying units: {fault}"))),
+    for name in left {
+        tell(format!(
+            "Unit {name} was destroyed before, and is still on a machine"
+        ));
+        waits.push(Wait::new(&name, Goal::Gone));
+    }
+    let mut progress = Progress::new();
+    let (begun, all) = (Instant::now(), found.units.len());
+    for (asked, unit) in found.units.iter().enumerate() {
+        progress.show(&format!("{asked} of {all} units are asked for"), begun.elapsed());
+        api.destroy(&unit.name).await.map_err(failed)?;
+        match patience {
+            Patience::None => progress.say(&format!("Destroyed {}", unit.name)),
+            _ => waits.push(Wait::new(&unit.name, Goal::Gone)),
         }
+    }
+    drop(progress);
+    if patience == Patience::None {
+        return Ok(0);
     }
     Ok(u8::from(!follow(api, waits, patience).await))
 }
@@ -194,8 +223,40 @@ async fn set(api: &mut Api, name: &str, desired: &str) -> Result<(), Failure> {
     api.set_desired(name, desired).await.map_err(setting)
 }
 
-/// The units named, in that order; none at all, with a line about it, where there is nothing to do.
+/// What there is of the units that were named.
+struct Found {
+    /// In the order in which they were named.
+    units: Vec<Unit>,
+    missing: Vec<String>,
+}
+
+impl Found {
+    fn tell_of_none(&self) {
+        tell(format!("Units not found in registry: {}", self.missing.join(" ")));
+    }
+
+    fn tell_of_missing(&self) {
+        for name in &self.missing {
+            tell(format!("Unit {name} not found in registry"));
+        }
+    }
+}
+
+/// The units named; none at all, with a line about it, where there is nothing to do.
 async fn named(api: &mut Api, matches: &ArgMatches) -> Result<Option<Vec<Unit>>, Failure> {
+    let Some(found) = find(api, matches).await? else {
+        return Ok(None);
+    };
+    if found.units.is_empty() {
+        found.tell_of_none();
+        return Ok(None);
+    }
+    found.tell_of_missing();
+    Ok(Some(found.units))
+}
+
+/// Looks for the units named; `None`, with a line about it, where no name was given.
+async fn find(api: &mut Api, matches: &ArgMatches) -> Result<Option<Found>, Failure> {
     let arguments = arguments_of(matches);
     if arguments.is_empty() {
         tell("No units given");
@@ -206,23 +267,16 @@ async fn named(api: &mut Api, matches: &ArgMatches) -> Result<Option<Vec<Unit>>,
         .await
         .map_err(|fault| Failure::new(format!("Error retrieving units: {fault}")))?;
     let mut all: BTreeMap<String, Unit> = all.into_iter().map(|unit| (unit.name.clone(), unit)).collect();
-    let mut found = Vec::new();
+    let mut units: Vec<Unit> = Vec::new();
     let mut missing = Vec::new();
     for name in arguments.into_iter().map(UnitName::complete) {
         match all.remove(&name) {
-            Some(unit) => found.push(unit),
-            None if found.iter().any(|unit| unit.name == name) => {}
+            Some(unit) => units.push(unit),
+            None if units.iter().any(|unit| unit.name == name) => {}
             None => missing.push(name),
         }
     }
-    if found.is_empty() {
-        tell(format!("Units not found in registry: {}", missing.join(" ")));
-        return Ok(None);
-    }
-    missing
-        .iter()
-        .for_each(|name| tell(format!("Unit {name} not found in registry")));
-    Ok(Some(found))
+    Ok(Some(Found { units, missing }))
 }
 
 fn bracketed<'u>(units: impl Iterator<Item = &'u Unit>) -> String {

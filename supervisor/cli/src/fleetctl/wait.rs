@@ -172,7 +172,8 @@ pub(super) fn held(goal: &Goal, states: &[State], troubles: &BTreeMap<String, St
         .cloned()
 }
 
-fn is_at_rest(state: &State) -> bool {
+/// Does systemd neither run it nor end it?
+pub(super) fn is_at_rest(state: &State) -> bool {
     matches!(state.active.as_str(), "" | "inactive" | "failed")
 }
 
@@ -208,6 +209,21 @@ fn not_loaded(goal: &Goal, state: Option<&State>) -> Verdict {
 }
 
 fn started(hash: Option<&str>, state: Option<&State>, launched_for: Duration) -> Verdict {
+    match (became(hash, state, launched_for), state) {
+        (
+            Verdict::Failed(why),
+            Some(State {
+                name, start_error, ..
+            }),
+        ) if !start_error.is_empty() => Verdict::Failed(format!(
+            "{why}; once that is mended: fleetctl restart {name}, or, with another file, start --replace {name}"
+        )),
+        (verdict, _) => verdict,
+    }
+}
+
+/// What became of its start on one machine.
+fn became(hash: Option<&str>, state: Option<&State>, launched_for: Duration) -> Verdict {
     let Some(state) = state else {
         return Verdict::Launched("its machine has not said anything of it yet".to_owned());
     };
@@ -219,10 +235,7 @@ fn started(hash: Option<&str>, state: Option<&State>, launched_for: Duration) ->
     let words = in_words(state);
     match (state.active.as_str(), state.sub.as_str()) {
         ("inactive" | "failed", _) if !state.start_error.is_empty() => {
-            let (why, name) = (&state.start_error, &state.name);
-            Verdict::Failed(format!(
-                "{why}; once that is mended: fleetctl restart {name}, or, with another file, start --replace {name}"
-            ))
+            Verdict::Failed(state.start_error.clone())
         }
         _ if broken && settled => Verdict::Failed(format!("systemd cannot load it: {}", state.load)),
         ("active" | "reloading" | "refreshing", _) if !broken => Verdict::Reached,
@@ -237,12 +250,17 @@ fn rolled(hash: &str, unit: &Unit, states: &[State], failing_for: Duration) -> V
     if unit.file().hash() != hash {
         return Verdict::Failed("somebody else replaced it meanwhile".to_owned());
     }
-    let on = |state: &State, settled| started(Some(hash), Some(state), settled);
+    let on = |state: &State, settled| became(Some(hash), Some(state), settled);
     for state in states.iter().filter(|state| state.hash == hash) {
         let Verdict::Failed(why) = on(state, SETTLED) else {
             continue;
         };
-        let why = format!("{why}, on machine {}{}", state.machine_id, untouched(unit));
+        let (machine, name) = (&state.machine_id, &unit.name);
+        let advice = match state.start_error.is_empty() {
+            true => format!("fleetctl ssh {machine} journalctl --unit {name} may say why"),
+            false => format!("once that is mended: fleetctl start --replace {name}"),
+        };
+        let why = format!("on machine {machine} {why}{}; {advice}", untouched(unit));
         return match on(state, failing_for) {
             Verdict::Failed(_) => Verdict::Failed(why),
             _ => Verdict::Launched(why),

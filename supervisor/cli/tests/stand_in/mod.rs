@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `/bin/false` | `failed` |
 //! | `/bin/slow` | `activating`, and `active` after it was asked for [`SLOW`] times |
+//! | `/bin/stuck` | `active`, also when it is destroyed: its machine does nothing |
 //! | anything else | `active` |
 
 use std::collections::BTreeMap;
@@ -35,6 +36,10 @@ struct Kept {
     broken: Option<String>,
     /// So often the machine is not yet there when it is asked for.
     late: usize,
+    /// So many requests are answered with 503.
+    leaderless: usize,
+    /// Destroyed, and still on the machine, which has trouble.
+    left: BTreeMap<String, Unit>,
 }
 
 struct Unit {
@@ -75,6 +80,16 @@ impl Api {
         self.kept().late = 1;
     }
 
+    /// There is no leader for the next requests.
+    pub fn elect(&self, requests: usize) {
+        self.kept().leaderless = requests;
+    }
+
+    /// The machine is well again.
+    pub fn recover(&self) {
+        self.kept().left.clear();
+    }
+
     /// The text of a unit it keeps.
     pub fn text(&self, name: &str) -> String {
         self.kept()
@@ -111,15 +126,23 @@ impl Api {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let path = path.replace("%40", "@");
         let mut kept = self.kept();
+        if kept.leaderless > 0 {
+            kept.leaderless -= 1;
+            return refusal(503, "there is no leader");
+        }
         match (method, path.strip_prefix("/fleet/v1/").unwrap_or_default()) {
             ("GET", "machines") if kept.late > 0 => {
                 kept.late -= 1;
                 (200, json!({"machines": []}))
             }
-            ("GET", "machines") => (
-                200,
-                json!({"machines": [{"id": MACHINE, "primaryIP": "127.0.0.1"}]}),
-            ),
+            ("GET", "machines") => {
+                let metadata = match kept.left.is_empty() {
+                    true => json!({}),
+                    false => json!({"trouble": "systemd does not answer"}),
+                };
+                let machine = json!({"id": MACHINE, "primaryIP": "127.0.0.1", "metadata": metadata});
+                (200, json!({ "machines": [machine] }))
+            }
             ("GET", "units") => {
                 let units: Vec<Value> = kept.units.iter().map(|(name, unit)| unit.shown(name)).collect();
                 (200, json!({ "units": units }))
@@ -129,9 +152,10 @@ impl Api {
                 let of = |name: &str| {
                     !wanted.contains("unitName=") || wanted.contains(&format!("unitName={name}"))
                 };
-                let units = kept
-                    .units
+                let Kept { units, left, .. } = &mut *kept;
+                let units = units
                     .iter_mut()
+                    .chain(left)
                     .filter(|(name, unit)| of(name) && unit.desired != "inactive");
                 let states: Vec<Value> = units.map(|(name, unit)| unit.state(name)).collect();
                 kept.note_active();
@@ -168,10 +192,13 @@ impl Kept {
         }
         if method == "DELETE" {
             self.changes.push(format!("DELETE {name}"));
-            return self
-                .units
-                .remove(name)
-                .map_or_else(|| refusal(404, "unit does not exist"), |_| (204, Value::Null));
+            let Some(unit) = self.units.remove(name) else {
+                return refusal(404, "unit does not exist");
+            };
+            if unit.command() == "/bin/stuck" {
+                self.left.insert(name.to_owned(), unit);
+            }
+            return (204, Value::Null);
         }
         if let Err(error) = UnitName::parse(name) {
             return refusal(400, &error.to_string());

@@ -98,6 +98,57 @@ pub fn unknown_names_are_told_and_no_failure(rig: &Rig) {
     }
 }
 
+pub fn what_is_destroyed_and_still_there_is_told(rig: &Rig) {
+    let trouble = "machine 01234567 has trouble: systemd does not answer";
+    rig.file("stuck.service", "[Service]\nExecStart=/bin/stuck\n");
+    rig.run("start stuck.service", 0);
+    let timed_out = format!(
+        "Error waiting for units: timed out waiting for unit stuck.service to report state destroyed: \
+         it waits for its machine: {trouble}\n"
+    );
+    assert_eq!(
+        rig.run("destroy --timeout 1ms stuck", 1),
+        (String::new(), timed_out.clone())
+    );
+    assert_eq!(rig.api.changes().last().unwrap(), "DELETE stuck.service");
+    let (_, err) = rig.run("status stuck", 1);
+    assert_eq!(
+        err,
+        format!(
+            "Unit stuck.service does not exist.\n\
+             Unit stuck.service is still active (running) on 01234567.../127.0.0.1: {trouble}\n"
+        )
+    );
+    let (_, err) = rig.run("destroy --timeout 1ms stuck none", 1);
+    assert_eq!(
+        err,
+        format!(
+            "Unit none.service not found in registry\n\
+             Unit stuck.service was destroyed before, and is still on a machine\n{timed_out}"
+        )
+    );
+    rig.api.recover();
+    let (_, err) = rig.run("destroy stuck", 0);
+    assert_eq!(err, "Units not found in registry: stuck.service\n");
+    assert!(rig.api.changes().is_empty());
+}
+
+pub fn an_election_is_waited_for(rig: &Rig) {
+    rig.file("web.service", RUNS);
+    rig.api.elect(2);
+    rig.run("start web.service", 0);
+    rig.api.elect(2);
+    rig.prints("destroy web.service", "Destroyed web.service\n");
+    assert_eq!(
+        rig.api.changes(),
+        [
+            "PUT web.service with its file inactive",
+            "PUT web.service launched",
+            "DELETE web.service"
+        ]
+    );
+}
+
 pub fn a_command_that_became_a_value_is_missed(rig: &Rig) {
     let (out, err) = rig.run("--tunnel list-units", 2);
     assert!(

@@ -179,15 +179,29 @@ impl<S: Systemd> Agent<S> {
             return Duration::ZERO;
         }
         let now = Instant::now();
-        self.perform(&self.failures.without(rest, now), pulse).await;
+        let actions = self.failures.without(rest, now);
+        self.perform(&actions, pulse).await;
         pulse.beat();
         let again = self.report().await;
         let retry = self
             .failures
             .next(now)
             .map(|at| at.saturating_duration_since(Instant::now()));
-        let all = again.into_iter().chain(retry).chain(fence);
+        let next_step = self.has_stopped_unnoticed(&actions).then_some(Duration::ZERO);
+        let all = again.into_iter().chain(retry).chain(fence).chain(next_step);
         all.min().unwrap_or(Duration::MAX)
+    }
+
+    /// Is one that was to stop at rest already? systemd says nothing then that would wake us: one whose file it refuses has
+    /// never run.
+    fn has_stopped_unnoticed(&self, actions: &[Action]) -> bool {
+        actions.iter().any(|action| match action {
+            Action::Stop(unit) => self
+                .seen
+                .get(unit)
+                .is_some_and(|seen| matches!(seen.active.as_str(), "inactive" | "failed")),
+            _ => false,
+        })
     }
 
     /// Deciding goes over all units of this machine: where they are many, what comes in quick succession is decided on at

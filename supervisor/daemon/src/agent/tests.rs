@@ -160,6 +160,31 @@ async fn a_start_that_fails_with_what_it_requires_says_so() {
     told("other.service not found").await;
     machines[0].systemd.start_job("a.service", "dependency");
     told("a unit that it requires failed").await;
+    let unit = ask(to, "GET", "/fleet/v1/units/a.service", "", "").await.body;
+    assert!(
+        unit.contains("\"unplacedReason\":\"") && unit.contains("a unit that it requires failed"),
+        "{unit}"
+    );
+    machines[0].stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_ran_is_gone_at_once() {
+    // What would wake the agent else is its question, once per TTL, whether systemd answers.
+    let mut machines = testing::cluster(1, Duration::from_secs(600)).await;
+    let to = machines[0].fleet;
+    machines[0].systemd.refuse("a.service", true);
+    ask(to, "PUT", "/fleet/v1/units/a.service", JSON, &unit("none")).await;
+    let states = async |what: &str, there: bool| {
+        until(what, async || {
+            let body = ask(to, "GET", "/fleet/v1/state", "", "").await.body;
+            (body.contains("other.service not found") == there).then_some(())
+        })
+        .await;
+    };
+    states("the refusal is told", true).await;
+    ask(to, "DELETE", "/fleet/v1/units/a.service", "", "").await;
+    states("no machine has it", false).await;
     machines[0].stop().await;
 }
 

@@ -270,14 +270,14 @@ fn waits_for(tx: &(impl Read + ?Sized), record: &UnitRecord) -> Result<Option<St
     let home = fleet::machine(tx, &assigned.machine)?;
     let trouble = home.and_then(|home| home.machine.trouble_in_words());
     let refusal = state
-        .filter(|state| !state.is_loaded())
-        .map(|state| state.start_error);
+        .map(|state| state.start_error)
+        .filter(|error| !error.is_empty());
     Ok(trouble.or(refusal))
 }
 
-/// Has its machine done with it what is wanted, whatever became of it, with the file that it is to have?
+/// Has its machine done with it what is wanted, with the file that it is to have, and did systemd do as it was asked?
 fn is_as_wanted(record: &UnitRecord, state: &UnitState) -> bool {
     let moves = ["activating", "deactivating"].contains(&state.active.as_str());
     let launched = record.desired == JobState::Launched;
-    state.launched == launched && state.is_loaded() && !moves && state.hash == record.file.hash()
+    state.launched == launched && state.start_error.is_empty() && !moves && state.hash == record.file.hash()
 }

@@ -215,7 +215,10 @@ impl Systemd for MemorySystemd {
             });
         }
         drop(refused);
-        self.set(unit, Some(false));
+        // As systemd, which says nothing of what does not change.
+        if self.runs(unit) {
+            self.set(unit, Some(false));
+        }
         Ok(())
     }
 

@@ -266,10 +266,18 @@ fn a_roll_is_over_when_the_cluster_says_so_and_ends_where_the_new_file_fails() {
     let Verdict::Failed(why) = judge(&goal, Some(&rolling), &[new("failed")], later) else {
         panic!()
     };
-    assert!(
-        why.ends_with("on machine m; 1 of 2 machines keep the file they have"),
-        "{why}"
+    assert_eq!(
+        why,
+        "on machine m it is failed (failed); 1 of 2 machines keep the file they have; \
+         fleetctl ssh m journalctl --unit a.service may say why"
     );
+    let refused = State {
+        start_error: "refused".into(),
+        ..new("inactive")
+    };
+    let verdict = judge(&goal, Some(&over), &[refused], later);
+    let why = "on machine m refused; once that is mended: fleetctl start --replace a.service";
+    assert_eq!(verdict, Verdict::Failed(why.to_owned()));
 }
 
 #[test]
