@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use backon::{ConstantBuilder, RetryableWithContext};
+use backon::{ExponentialBuilder, RetryableWithContext};
 use hyper::Method;
 use hyper::header::{HeaderValue, USER_AGENT};
 use serde::Deserialize;
@@ -15,8 +15,8 @@ use crate::http::{Link, Request, Response};
 use crate::terminal::tell;
 
 const BASE: &str = "/fleet/v1";
-/// Between a server's word that it has no leader and the next attempt.
-const PAUSE: Duration = Duration::from_millis(250);
+/// Between a server's word that it cannot make a change now and the next attempt: at first, and at most.
+const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
 /// No further attempt after so long: a leader is elected in less, and who has none does not get one by waiting.
 const ELECTION: Duration = Duration::from_secs(10);
 
@@ -157,12 +157,16 @@ impl Api {
         })
     }
 
-    /// Asks again while the servers elect a leader. Whatever of it was done by then is done as well by doing it again.
+    /// Asks again for a change while no server can make it, as during an election. Whatever of it was done by then is done as
+    /// well by doing it again. A look is not made again: it says how things stand.
     async fn call<'s>(&'s mut self, mut request: Request) -> Result<Response, ApiFault> {
         let agent = HeaderValue::from_static(concat!("fleetctl/", env!("CARGO_PKG_VERSION"), " (corten)"));
         request.headers.push((USER_AGENT, agent));
         let begun = Instant::now();
-        let pauses = ConstantBuilder::default().with_delay(PAUSE).without_max_times();
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(PAUSES[0])
+            .with_max_delay(PAUSES[1])
+            .without_max_times();
         let attempt = |api: &'s mut Api| async {
             let answer = api.call_once(&request).await;
             (api, answer)
@@ -171,7 +175,9 @@ impl Api {
             .retry(pauses)
             .sleep(tokio::time::sleep)
             .context(self)
-            .when(|fault: &ApiFault| fault.is_unavailable() && begun.elapsed() < ELECTION)
+            .when(|fault: &ApiFault| {
+                !request.is_repeatable() && fault.is_unavailable() && begun.elapsed() < ELECTION
+            })
             .await;
         answer
     }

@@ -320,7 +320,7 @@ async fn stands(api: &mut Api, name: &str) -> Result<bool, Failure> {
         false => format!("; fleetctl restart {name} starts it again, fleetctl journal {name} may say why"),
     };
     tell(format!(
-        "Unit {name} was started before, and is not again: {why}{advice}"
+        "Unit {name} was started before, and does not run: {why}{advice}"
     ));
     Ok(false)
 }

@@ -20,10 +20,12 @@ const TICKS: [Duration; 3] = [
 const ATTEMPT: Duration = Duration::from_secs(2);
 /// A unit that is on no machine for this long is worth a line.
 const UNPLACED_PATIENCE: Duration = Duration::from_secs(2);
+/// For the look that says what a wait has failed for.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 /// An API that fails for this long will not come back while we wait.
 const FAULT_PATIENCE: Duration = Duration::from_secs(60);
 /// Above this it is cheaper to ask for all units than for each.
-const FEW: usize = 6;
+pub(super) const FEW: usize = 6;
 
 /// How long the user wants to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,21 @@ impl Patience {
 
     fn is_over(self) -> bool {
         self == Patience::For(Duration::ZERO)
+    }
+
+    /// Has a look take no longer than what is left, and [`LAST_LOOK`].
+    async fn bound<T>(self, look: impl Future<Output = Result<T, ApiFault>>) -> Result<T, ApiFault> {
+        let Patience::For(left) = self else {
+            return look.await;
+        };
+        let longest = left + LAST_LOOK;
+        let answer = tokio::time::timeout(longest, look).await;
+        answer.unwrap_or_else(|_| {
+            Err(ApiFault::Timeout {
+                request: "A look at the units".to_owned(),
+                seconds: longest.as_secs(),
+            })
+        })
     }
 
     /// What is left of it after so long.
@@ -107,39 +124,40 @@ pub(super) async fn follow(api: &mut Api, mut waits: Vec<Wait>, patience: Patien
     let mut well_at = start;
     while !waits.is_empty() {
         let begun = Instant::now();
-        let mut took = Duration::ZERO;
-        let is_late = start.elapsed() >= UNPLACED_PATIENCE || patience.after(start.elapsed()).is_over();
-        match look(api, &waits, is_late).await {
+        let left = patience.after(start.elapsed());
+        let is_late = start.elapsed() >= UNPLACED_PATIENCE || left.is_over();
+        let looked = left.bound(look(api, &waits, is_late)).await;
+        let took = begun.elapsed();
+        let fault = match looked {
             Ok(seen) => {
                 well_at = Instant::now();
-                took = begun.elapsed();
                 good &= step(api, &mut waits, &seen, &mut progress).await;
+                None
             }
-            Err(fault) if fault.is_passing() && well_at.elapsed() < FAULT_PATIENCE => {
-                progress.show(&fault.to_string(), start.elapsed());
-            }
+            Err(fault) if fault.is_passing() && well_at.elapsed() < FAULT_PATIENCE => Some(fault.to_string()),
             Err(fault) => {
                 progress.tell(&format!("Error waiting for units: {fault}"));
                 return false;
             }
-        }
-        if let Patience::For(limit) = patience
-            && start.elapsed() >= limit
-            && !waits.is_empty()
-        {
-            waits.iter().for_each(|wait| progress.tell(&timed_out(wait)));
+        };
+        if is_late && patience.after(start.elapsed()).is_over() && !waits.is_empty() {
+            let over = |wait| progress.tell(&timed_out(wait, fault.as_deref()));
+            waits.iter().for_each(over);
             return false;
         }
-        if let Some(wait) = waits.first() {
-            let text = |wait: &Wait| format!("{}: {}{}", wait.name, wait.last, more(waits.len() - 1));
-            progress.show(&text(wait), start.elapsed());
-            if let Some(untold) = waits.iter().find(|wait| !wait.is_told()) {
-                progress.remind(&format!("Waiting for unit {}", text(untold)));
+        let untold = waits.iter().find(|wait| !wait.is_told());
+        if let Some(wait) = untold.or(waits.first()) {
+            let why = fault.as_deref().unwrap_or(&wait.last);
+            let text = format!("unit {}: {why}{}", wait.name, more(waits.len() - 1));
+            progress.show(&text, start.elapsed());
+            if untold.is_some() || fault.is_some() {
+                progress.remind(&text);
             }
-            let left = match patience {
-                Patience::For(limit) => limit.saturating_sub(start.elapsed()),
+            let left = match patience.after(start.elapsed()) {
+                Patience::For(left) => left,
                 Patience::None | Patience::Endless => Duration::MAX,
             };
+            let took = if fault.is_none() { took } else { Duration::ZERO };
             tokio::time::sleep(pause(start.elapsed(), took).min(left)).await;
         }
     }
@@ -161,12 +179,11 @@ fn pause(waited: Duration, look: Duration) -> Duration {
     (waited / 4).clamp(first, later).max(look.min(longest))
 }
 
-fn timed_out(wait: &Wait) -> String {
+fn timed_out(wait: &Wait, fault: Option<&str>) -> String {
     let (name, state) = (&wait.name, wait.goal.state());
-    let why = if wait.last.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", wait.last)
+    let why = match fault.unwrap_or(&wait.last) {
+        "" => String::new(),
+        why => format!(": {why}"),
     };
     format!("Error waiting for units: timed out waiting for unit {name} to report state {state}{why}")
 }
@@ -202,10 +219,8 @@ async fn look(api: &mut Api, waits: &[Wait], is_late: bool) -> Result<Seen, ApiF
         if let Some(unit) = api.unit(&wait.name).await? {
             seen.units.insert(wait.name.clone(), unit);
         }
-        if wait.goal != Goal::Loaded {
-            seen.states
-                .insert(wait.name.clone(), api.states_of(&wait.name).await?);
-        }
+        seen.states
+            .insert(wait.name.clone(), api.states_of(&wait.name).await?);
     }
     Ok(seen)
 }

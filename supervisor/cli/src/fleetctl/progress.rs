@@ -20,7 +20,7 @@ pub(super) struct Progress {
     watched: bool,
     shown: bool,
     printed_at: Instant,
-    told: String,
+    reminded: String,
 }
 
 impl Progress {
@@ -30,28 +30,26 @@ impl Progress {
             watched: is_watched(),
             shown: false,
             printed_at: Instant::now(),
-            told: String::new(),
+            reminded: String::new(),
         }
     }
 
     /// Shows `text`, after `elapsed` of waiting, where there is a terminal.
     pub(super) fn show(&mut self, text: &str, elapsed: Duration) {
         if self.watched && elapsed >= PATIENCE {
-            let text: String = format!("{:>4} s  {text}", elapsed.as_secs())
-                .chars()
-                .take(WIDTH)
-                .collect();
-            tell_over(&text);
+            let line = format!("{:>4} s  {text}", elapsed.as_secs());
+            let line: String = line.chars().take(WIDTH).collect();
+            tell_over(&line);
             self.shown = true;
         }
     }
 
-    /// Prints a line on standard error that could not be shown, or not whole, if it is another than the last one.
+    /// Prints what could not be shown, or not whole, when nothing was printed for a while; if it is another than the last such.
     pub(super) fn remind(&mut self, text: &str) {
         let is_seen = self.watched && text.chars().count() <= SHOWN;
-        if !is_seen && self.printed_at.elapsed() >= SILENCE && self.told != text {
-            self.tell(text);
-            text.clone_into(&mut self.told);
+        if !is_seen && self.printed_at.elapsed() >= SILENCE && self.reminded != text {
+            self.tell(&format!("Waiting for {text}"));
+            text.clone_into(&mut self.reminded);
         }
     }
 

@@ -9,7 +9,7 @@ use corten_spec::unit_name::UnitName;
 use super::api::Api;
 use super::arguments_of;
 use super::fault::{ApiFault, Failure};
-use super::follow::{Patience, Wait, follow};
+use super::follow::{FEW, Patience, Wait, follow};
 use super::progress::Progress;
 use super::remote::Machines;
 use super::wait::Goal;
@@ -75,13 +75,10 @@ pub(super) async fn destroy(api: &mut Api, matches: &ArgMatches) -> Result<u8, F
     let Some(mut found) = find(api, matches).await? else {
         return Ok(0);
     };
-    let mut left = Vec::new();
-    for name in std::mem::take(&mut found.missing) {
-        match api.states_of(&name).await.map_err(failed)?.is_empty() {
-            true => found.missing.push(name),
-            false => left.push(name),
-        }
-    }
+    let on_machines = still_there(api, &found.missing).await.map_err(failed)?;
+    let missing = std::mem::take(&mut found.missing).into_iter();
+    let (left, missing): (Vec<String>, Vec<String>) = missing.partition(|name| on_machines.contains(name));
+    found.missing = missing;
     if found.units.is_empty() && left.is_empty() {
         found.tell_of_none();
         return Ok(0);
@@ -98,7 +95,9 @@ pub(super) async fn destroy(api: &mut Api, matches: &ArgMatches) -> Result<u8, F
     let mut progress = Progress::new();
     let (begun, all) = (Instant::now(), found.units.len());
     for (asked, unit) in found.units.iter().enumerate() {
-        progress.show(&format!("{asked} of {all} units are asked for"), begun.elapsed());
+        let text = format!("the store: {asked} of {all} units are removed");
+        progress.show(&text, begun.elapsed());
+        progress.remind(&text);
         api.destroy(&unit.name).await.map_err(failed)?;
         match patience {
             Patience::None => progress.say(&format!("Destroyed {}", unit.name)),
@@ -110,6 +109,20 @@ pub(super) async fn destroy(api: &mut Api, matches: &ArgMatches) -> Result<u8, F
         return Ok(0);
     }
     Ok(u8::from(!follow(api, waits, patience).await))
+}
+
+/// The units of which a machine says something, of these and perhaps of others.
+async fn still_there(api: &mut Api, names: &[String]) -> Result<BTreeSet<String>, ApiFault> {
+    let mut states = Vec::new();
+    match names.len() > FEW {
+        true => states = api.states().await?,
+        false => {
+            for name in names {
+                states.extend(api.states_of(name).await?);
+            }
+        }
+    }
+    Ok(states.into_iter().map(|state| state.name).collect())
 }
 
 /// Runs `restart`: waits until systemd has stopped each unit, then starts it again, so that a restart is one.
@@ -272,7 +285,7 @@ async fn find(api: &mut Api, matches: &ArgMatches) -> Result<Option<Found>, Fail
     for name in arguments.into_iter().map(UnitName::complete) {
         match all.remove(&name) {
             Some(unit) => units.push(unit),
-            None if units.iter().any(|unit| unit.name == name) => {}
+            None if units.iter().any(|unit| unit.name == name) || missing.contains(&name) => {}
             None => missing.push(name),
         }
     }

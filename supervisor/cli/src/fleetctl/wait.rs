@@ -121,7 +121,9 @@ fn judge_state(goal: &Goal, unit: &Unit, states: &[State], launched_for: Duratio
         Goal::Rolled { hash } => rolled(hash, unit, states, launched_for),
         Goal::Stopped { ran } => stopped(*ran, unit, state),
         _ if unit.machine_id.is_empty() => Verdict::Unplaced(unit.unplaced_reason.clone()),
-        Goal::Loaded | Goal::Started { .. } if unit.current_state == "inactive" => not_loaded(goal, state),
+        Goal::Loaded | Goal::Started { .. } if unit.current_state == "inactive" => {
+            not_loaded(goal, unit, state)
+        }
         Goal::Loaded if unit.current_state == "loaded" => Verdict::Reached,
         Goal::Started { hash } if unit.current_state == "launched" => {
             started(hash.as_deref(), state, launched_for)
@@ -191,21 +193,16 @@ fn stopped(ran: bool, unit: &Unit, state: Option<&State>) -> Verdict {
 }
 
 /// Its machine has it not, or not yet; or its disk or systemd has refused the file that it is to have.
-fn not_loaded(goal: &Goal, state: Option<&State>) -> Verdict {
-    let is_meant = |state: &&State| match goal {
-        Goal::Started { hash: Some(hash) } => state.hash == *hash,
-        _ => true,
+fn not_loaded(goal: &Goal, unit: &Unit, state: Option<&State>) -> Verdict {
+    let refused = state.filter(|state| !state.start_error.is_empty() && state.hash == unit.file().hash());
+    let Some(state) = refused else {
+        return Verdict::Pending("its machine has it inactive".to_owned());
     };
-    match state
-        .filter(is_meant)
-        .filter(|state| !state.start_error.is_empty())
-    {
-        Some(state) => Verdict::Failed(format!(
-            "{}; once that is mended: fleetctl start --replace {}",
-            state.start_error, state.name
-        )),
-        None => Verdict::Pending("its machine has it inactive".to_owned()),
-    }
+    let verb = if *goal == Goal::Loaded { "load" } else { "start" };
+    Verdict::Failed(format!(
+        "{}; its machine tries again within a minute; with another file: fleetctl {verb} --replace {}",
+        state.start_error, state.name
+    ))
 }
 
 fn started(hash: Option<&str>, state: Option<&State>, launched_for: Duration) -> Verdict {
@@ -255,11 +252,7 @@ fn rolled(hash: &str, unit: &Unit, states: &[State], failing_for: Duration) -> V
         let Verdict::Failed(why) = on(state, SETTLED) else {
             continue;
         };
-        let (machine, name) = (&state.machine_id, &unit.name);
-        let advice = match state.start_error.is_empty() {
-            true => format!("fleetctl ssh {machine} journalctl --unit {name} may say why"),
-            false => format!("once that is mended: fleetctl start --replace {name}"),
-        };
+        let (machine, advice) = (&state.machine_id, advice_on_roll(unit, state));
         let why = format!("on machine {machine} {why}{}; {advice}", untouched(unit));
         return match on(state, failing_for) {
             Verdict::Failed(_) => Verdict::Failed(why),
@@ -271,6 +264,19 @@ fn rolled(hash: &str, unit: &Unit, states: &[State], failing_for: Duration) -> V
         None if states.iter().all(|state| on(state, SETTLED) == Verdict::Reached) => Verdict::Reached,
         None => Verdict::Pending("its machines are starting it".to_owned()),
     }
+}
+
+/// What to do about a machine that fails with the new file.
+fn advice_on_roll(unit: &Unit, state: &State) -> String {
+    let (name, machine) = (&unit.name, &state.machine_id);
+    if state.start_error.is_empty() {
+        return format!("fleetctl ssh {machine} journalctl --unit {name} may say why");
+    }
+    let limit = unit.rollout.as_ref().map_or(1, |rollout| rollout.max_unavailable);
+    format!(
+        "once that is mended: fleetctl ssh {machine} sudo systemctl start {name}, or, with another file, \
+         fleetctl start --replace --max-unavailable {limit} {name}"
+    )
 }
 
 /// `; 2 of 3 machines keep the file they have`.

@@ -36,7 +36,7 @@ struct Kept {
     broken: Option<String>,
     /// So often the machine is not yet there when it is asked for.
     late: usize,
-    /// So many requests are answered with 503.
+    /// So many changes are answered with 503.
     leaderless: usize,
     /// Destroyed, and still on the machine, which has trouble.
     left: BTreeMap<String, Unit>,
@@ -80,9 +80,9 @@ impl Api {
         self.kept().late = 1;
     }
 
-    /// There is no leader for the next requests.
-    pub fn elect(&self, requests: usize) {
-        self.kept().leaderless = requests;
+    /// There is no leader for the next changes.
+    pub fn elect(&self, changes: usize) {
+        self.kept().leaderless = changes;
     }
 
     /// The machine is well again.
@@ -126,7 +126,7 @@ impl Api {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let path = path.replace("%40", "@");
         let mut kept = self.kept();
-        if kept.leaderless > 0 {
+        if method != "GET" && kept.leaderless > 0 {
             kept.leaderless -= 1;
             return refusal(503, "there is no leader");
         }

@@ -178,22 +178,24 @@ impl<S: Systemd> Agent<S> {
             }
             return Duration::ZERO;
         }
-        let now = Instant::now();
-        let actions = self.failures.without(rest, now);
+        let actions = self.failures.without(rest, begun);
         self.perform(&actions, pulse).await;
+        if self.has_stopped_unnoticed(&actions) {
+            let next = reconcile_fenced(&wanted, &self.observed(), contact, self.interest.is_member).rest;
+            self.perform(&self.failures.without(next, begun), pulse).await;
+        }
         pulse.beat();
         let again = self.report().await;
         let retry = self
             .failures
-            .next(now)
+            .next(begun)
             .map(|at| at.saturating_duration_since(Instant::now()));
-        let next_step = self.has_stopped_unnoticed(&actions).then_some(Duration::ZERO);
-        let all = again.into_iter().chain(retry).chain(fence).chain(next_step);
+        let all = again.into_iter().chain(retry).chain(fence);
         all.min().unwrap_or(Duration::MAX)
     }
 
-    /// Is one that was to stop at rest already? systemd says nothing then that would wake us: one whose file it refuses has
-    /// never run.
+    /// Is one that was to stop at rest already? systemd says nothing then that would bring about another turn: a unit whose file
+    /// it refuses has never run.
     fn has_stopped_unnoticed(&self, actions: &[Action]) -> bool {
         actions.iter().any(|action| match action {
             Action::Stop(unit) => self

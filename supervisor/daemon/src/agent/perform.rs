@@ -3,13 +3,14 @@
 //! whatever failed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use corten_agent::{Action, OnDisk};
 use corten_spec::unit_name::UnitName;
 
 use super::folder::{Folder, FolderError};
-use crate::pulse::Pulse;
+use crate::pulse::{BEAT, Pulse};
 use crate::systemd::{Systemd, SystemdError};
 
 /// The first pause after a failure; it doubles from there.
@@ -176,6 +177,9 @@ impl<S: Systemd> Performer<'_, S> {
                 Some(unit) => {
                     tracing::error!(%unit, "{error}: trying again later");
                     dropped.insert(unit, error.to_string());
+                    if let Some(on_disk) = unread.remove(unit) {
+                        self.take_back(unit, &on_disk).await;
+                    }
                 }
                 None => {
                     tracing::error!("{error}: nothing is started from files systemd has not read");
@@ -190,6 +194,17 @@ impl<S: Systemd> Performer<'_, S> {
                 Some(why) => self.failures.failed(unit, why, now),
                 None if done => self.failures.worked(unit),
                 None => {}
+            }
+        }
+    }
+
+    /// Takes away what systemd did not take: nobody would, were it destroyed before it is tried again.
+    async fn take_back(&mut self, unit: &UnitName, on_disk: &OnDisk) {
+        let disable = on_disk.has_install.then(|| Action::Disable(unit.clone()));
+        let rest = [Action::Unlink(unit.clone()), Action::Remove(unit.clone())];
+        for action in disable.into_iter().chain(rest) {
+            if let Err(error) = self.one(&action, &mut BTreeMap::new()).await {
+                tracing::debug!(%unit, "{error}");
             }
         }
     }
@@ -260,8 +275,15 @@ impl<S: Systemd> Performer<'_, S> {
         }
     }
 
+    /// Beats meanwhile: systemd takes its time where it has many files to read.
     async fn reload(&self) -> Result<(), ActionError> {
-        self.systemd.reload().await?;
+        let mut reload = pin!(self.systemd.reload());
+        loop {
+            tokio::select! {
+                answer = &mut reload => break answer?,
+                () = tokio::time::sleep(BEAT) => self.pulse.beat(),
+            }
+        }
         Ok(self.folder.reloaded()?)
     }
 

@@ -76,6 +76,50 @@ async fn what_may_not_go_on_is_left_and_no_failure() {
     assert_eq!(here.systemd.calls(), ["disable a.service"]);
     assert_eq!(here.failures.next(Instant::now()), None);
 }
+
+#[tokio::test]
+async fn a_long_reload_is_no_standstill() {
+    let pulses = Pulses::default();
+    let pulse = pulses.register("test");
+    let mut here = Here::new();
+    let systemd = here.systemd.clone();
+    systemd.be_busy(true);
+    let looks = async {
+        tokio::time::sleep(BEAT * 3).await;
+        let stuck = pulses.stuck(Instant::now(), BEAT * 2);
+        systemd.be_busy(false);
+        stuck
+    };
+    let mut performer = here.performer(&pulse);
+    let perform = performer.perform(&[Action::DaemonReload], || true);
+    let (stuck, ()) = tokio::join!(looks, perform);
+    assert!(stuck.is_empty());
+}
+
+#[tokio::test]
+async fn what_systemd_did_not_take_is_taken_back() {
+    let pulse = Pulses::default().register("test");
+    let mut here = Here::new();
+    let a = unit("a.service");
+    here.systemd.refuse("a.service", true);
+    let list = [
+        Action::Write {
+            unit: a.clone(),
+            text: "[Install]\nWantedBy=x.target\n".to_owned(),
+        },
+        Action::Link(a.clone()),
+        Action::Enable(a.clone()),
+        Action::DaemonReload,
+        Action::Start(a.clone()),
+    ];
+    here.performer(&pulse).perform(&list, || true).await;
+    let calls = ["link", "enable", "disable", "unlink"].map(|verb| format!("{verb} a.service"));
+    assert_eq!(here.systemd.calls()[..4], calls);
+    assert_eq!(here.systemd.calls()[4..], ["reload "]);
+    assert!(!here.folder.path(&a).exists() && !here.folder.owes_reload());
+    assert!(here.failures.waits(&a, Instant::now()));
+}
+
 #[test]
 fn another_content_is_tried_at_once() {
     let (mut failures, now, a) = (Failures::default(), Instant::now(), unit("a.service"));

@@ -175,16 +175,47 @@ async fn what_never_ran_is_gone_at_once() {
     let to = machines[0].fleet;
     machines[0].systemd.refuse("a.service", true);
     ask(to, "PUT", "/fleet/v1/units/a.service", JSON, &unit("none")).await;
-    let states = async |what: &str, there: bool| {
+    let states = async |what: &str, has: &dyn Fn(&str) -> bool| {
         until(what, async || {
             let body = ask(to, "GET", "/fleet/v1/state", "", "").await.body;
-            (body.contains("other.service not found") == there).then_some(())
+            has(&body).then_some(())
         })
         .await;
     };
-    states("the refusal is told", true).await;
+    states("the refusal is told", &|body| {
+        body.contains("other.service not found")
+    })
+    .await;
     ask(to, "DELETE", "/fleet/v1/units/a.service", "", "").await;
-    states("no machine has it", false).await;
+    states("no machine has it", &|body| !body.contains("a.service")).await;
+    machines[0].stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_costs_others_nothing_and_leaves_nothing() {
+    let mut machines = testing::cluster(1, Duration::from_secs(30)).await;
+    let (to, path) = (machines[0].fleet, "/fleet/v1/units/a.service");
+    let file = machines[0].units().join("a.service");
+    machines[0].systemd.refuse("a.service", true);
+    let install = r#"{"desiredState":"launched","options":[{"section":"Install","name":"WantedBy","value":"x.target"}]}"#;
+    ask(to, "PUT", path, JSON, install).await;
+    until("the refusal is told", async || {
+        let body = ask(to, "GET", path, "", "").await.body;
+        body.contains("other.service not found").then_some(())
+    })
+    .await;
+    assert!(!file.exists());
+    for name in ["b", "c", "d"] {
+        let unit_path = format!("/fleet/v1/units/{name}.service");
+        ask(to, "PUT", &unit_path, JSON, &unit("none")).await;
+        until("it runs", async || {
+            machines[0].systemd.runs(&format!("{name}.service")).then_some(())
+        })
+        .await;
+    }
+    let calls = machines[0].systemd.calls();
+    let count = |call: &str| calls.iter().filter(|made| *made == call).count();
+    assert!(count("reload ") <= count("enable a.service"), "{calls:?}");
     machines[0].stop().await;
 }
 

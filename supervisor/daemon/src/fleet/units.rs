@@ -270,6 +270,7 @@ fn waits_for(tx: &(impl Read + ?Sized), record: &UnitRecord) -> Result<Option<St
     let home = fleet::machine(tx, &assigned.machine)?;
     let trouble = home.and_then(|home| home.machine.trouble_in_words());
     let refusal = state
+        .filter(|state| state.hash == record.file.hash())
         .map(|state| state.start_error)
         .filter(|error| !error.is_empty());
     Ok(trouble.or(refusal))

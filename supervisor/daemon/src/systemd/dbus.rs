@@ -27,6 +27,9 @@ const PATH: &str = "/org/freedesktop/systemd1";
 const UNITS: &str = "/org/freedesktop/systemd1/unit";
 /// systemd is deaf while it reloads; longer than that it is in trouble.
 const CALL_TIMEOUT: Duration = Duration::from_secs(25);
+/// A reload of ours may take as long as systemctl lets it: one that is taken for lost is asked for again, and systemd would never
+/// get to anything else.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// One row of ListUnitsByNames: name, description, load, active, sub, following, path, job id, job type, job path.
 type Row = (
@@ -117,9 +120,24 @@ impl SystemBus {
         B: Serialize + DynamicType + Sync,
         R: DeserializeOwned + zbus::Type,
     {
+        self.call_within(CALL_TIMEOUT, verb, what, method, body).await
+    }
+
+    async fn call_within<B, R>(
+        &self,
+        within: Duration,
+        verb: &'static str,
+        what: &str,
+        method: &'static str,
+        body: &B,
+    ) -> Result<R, SystemdError>
+    where
+        B: Serialize + DynamicType + Sync,
+        R: DeserializeOwned + zbus::Type,
+    {
         let connection = self.connection().await?;
         let calling = connection.call_method(Some(SERVICE), PATH, Some(MANAGER), method, body);
-        let answer = match tokio::time::timeout(CALL_TIMEOUT, calling).await {
+        let answer = match tokio::time::timeout(within, calling).await {
             Ok(Ok(reply)) => {
                 return reply
                     .body()
@@ -127,9 +145,7 @@ impl SystemBus {
                     .map_err(|error| refused(verb, what, &error));
             }
             Ok(Err(error)) => refused(verb, what, &error),
-            Err(_) => {
-                SystemdError::Unreachable(format!("no answer to {verb} {what} within {CALL_TIMEOUT:?}"))
-            }
+            Err(_) => SystemdError::Unreachable(format!("no answer to {verb} {what} within {within:?}")),
         };
         if matches!(answer, SystemdError::Unreachable(_)) {
             *self.connection.lock().await = None;
@@ -249,7 +265,8 @@ impl Systemd for SystemBus {
     }
 
     async fn reload(&self) -> Result<(), SystemdError> {
-        self.call("reload", "its unit files", "Reload", &()).await
+        self.call_within(RELOAD_TIMEOUT, "reload", "its unit files", "Reload", &())
+            .await
     }
 
     async fn start(&self, unit: &str) -> Result<(), SystemdError> {

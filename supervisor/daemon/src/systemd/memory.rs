@@ -124,12 +124,21 @@ impl MemorySystemd {
         {
             return Ok(());
         }
-        Err(SystemdError::Refused {
-            verb,
-            what: unit.to_owned(),
-            name: "org.freedesktop.systemd1.NoSuchUnit".to_owned(),
-            message: format!("Unit {unit} not found."),
-        })
+        Err(no_such_unit(verb, unit, format!("Unit {unit} not found.")))
+    }
+
+    fn refuses(&self, unit: &str) -> bool {
+        let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.contains(unit)
+    }
+}
+
+fn no_such_unit(verb: &'static str, unit: &str, message: String) -> SystemdError {
+    SystemdError::Refused {
+        verb,
+        what: unit.to_owned(),
+        name: "org.freedesktop.systemd1.NoSuchUnit".to_owned(),
+        message,
     }
 }
 
@@ -164,7 +173,15 @@ impl Systemd for MemorySystemd {
 
     async fn enable(&self, unit: &str) -> Result<(), SystemdError> {
         self.note("enable", unit);
-        self.known("enable", unit)
+        self.known("enable", unit)?;
+        match self.refuses(unit) {
+            true => Err(no_such_unit(
+                "enable",
+                unit,
+                "Unit other.service not found.".to_owned(),
+            )),
+            false => Ok(()),
+        }
     }
 
     async fn disable(&self, unit: &str) -> Result<(), SystemdError> {
@@ -188,16 +205,13 @@ impl Systemd for MemorySystemd {
     async fn start(&self, unit: &str) -> Result<(), SystemdError> {
         self.note("start", unit);
         self.known("start", unit)?;
-        let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.contains(unit) {
-            return Err(SystemdError::Refused {
-                verb: "start",
-                what: unit.to_owned(),
-                name: "org.freedesktop.systemd1.NoSuchUnit".to_owned(),
-                message: "Unit other.service not found.".to_owned(),
-            });
+        if self.refuses(unit) {
+            return Err(no_such_unit(
+                "start",
+                unit,
+                "Unit other.service not found.".to_owned(),
+            ));
         }
-        drop(refused);
         self.set(unit, Some(true));
         Ok(())
     }
@@ -215,10 +229,11 @@ impl Systemd for MemorySystemd {
             });
         }
         drop(refused);
-        // As systemd, which says nothing of what does not change.
-        if self.runs(unit) {
-            self.set(unit, Some(false));
+        // systemd has not loaded it, and says nothing of it.
+        if self.refuses(unit) && !self.runs(unit) {
+            return Err(no_such_unit("stop", unit, format!("Unit {unit} not loaded.")));
         }
+        self.set(unit, Some(false));
         Ok(())
     }
 

@@ -276,7 +276,8 @@ fn a_roll_is_over_when_the_cluster_says_so_and_ends_where_the_new_file_fails() {
         ..new("inactive")
     };
     let verdict = judge(&goal, Some(&over), &[refused], later);
-    let why = "on machine m refused; once that is mended: fleetctl start --replace a.service";
+    let why = "on machine m refused; once that is mended: fleetctl ssh m sudo systemctl start a.service, or, with another file, \
+               fleetctl start --replace --max-unavailable 1 a.service";
     assert_eq!(verdict, Verdict::Failed(why.to_owned()));
 }
 
@@ -312,24 +313,22 @@ fn a_machine_in_trouble_is_why_it_cannot_get_rid_of_a_unit() {
 #[test]
 fn a_file_that_its_machine_refused_has_failed() {
     let here = unit("launched", "inactive", "m");
-    let refused = State {
+    let refused = |hash: String| State {
         start_error: "refused".into(),
+        hash,
         ..state("inactive", "dead")
     };
-    let of = |hash: Option<&str>| Goal::Started {
-        hash: hash.map(str::to_owned),
-    };
-    let judged = |goal: &Goal, states: &[State]| word(&judge(goal, Some(&here), states, Duration::ZERO));
-    assert_eq!(judged(&of(None), &[]), "pending");
-    for (hash, expected) in [
-        (None, "failed"),
-        (Some("new"), "failed"),
-        (Some("newer"), "pending"),
-    ] {
-        assert_eq!(
-            judged(&of(hash), std::slice::from_ref(&refused)),
-            expected,
-            "{hash:?}"
+    for (goal, verb) in [(Goal::Started { hash: None }, "start"), (Goal::Loaded, "load")] {
+        let here = Unit {
+            desired_state: goal.state().into(),
+            ..here.clone()
+        };
+        let judged = |states: &[State]| judge(&goal, Some(&here), states, Duration::ZERO);
+        assert_eq!(word(&judged(&[])), "pending");
+        assert_eq!(word(&judged(&[refused("another file's".into())])), "pending");
+        let why = format!(
+            "refused; its machine tries again within a minute; with another file: fleetctl {verb} --replace a.service"
         );
+        assert_eq!(judged(&[refused(here.file().hash())]), Verdict::Failed(why));
     }
 }
