@@ -327,7 +327,7 @@ fn a_second_start_does_not_hide_a_failure(rig: &Rig) {
     rig.file("bad.service", "[Service]\nExecStart=/bin/false\n");
     rig.run("start bad.service", 1);
     let (_, err) = rig.run("start bad.service", 1);
-    let said = "Unit bad.service was started before, and does not run: it is failed (failed); fleetctl restart bad.service";
+    let said = "Unit bad.service was to be started before, and is not: it is failed (failed); fleetctl restart bad.service";
     assert!(err.starts_with(said), "{err}");
     rig.file("good.service", "[Service]\nExecStart=/bin/true\n");
     rig.run("start good.service", 0);

@@ -282,7 +282,7 @@ async fn advance(
         let is_there = !unit.replaced && unit.desired == verb.desired();
         let rolls = every && unit.rolls;
         if is_there && !rolls && (!every || unit.global) {
-            good &= verb != Verb::Start || unit.global || stands(api, &unit.name).await?;
+            good &= unit.global || stands(api, verb, &unit.name).await?;
             continue;
         }
         if unit.desired != verb.desired() {
@@ -306,12 +306,16 @@ async fn advance(
     Ok(u8::from(!good))
 }
 
-/// Has a unit that was started before not failed? It is not started again; who asks for that must not believe that it runs.
-async fn stands(api: &mut Api, name: &str) -> Result<bool, Failure> {
-    let looking = |fault| Failure::new(format!("Error starting units: {fault}"));
+/// Has a unit that was started or loaded before not failed? It is not again; who asks for that must not believe that all is well.
+async fn stands(api: &mut Api, verb: Verb, name: &str) -> Result<bool, Failure> {
+    let (done, doing, goal) = match verb {
+        Verb::Load => ("loaded", "loading", Goal::Loaded),
+        Verb::Submit | Verb::Start => ("started", "starting", Goal::Started { hash: None }),
+    };
+    let looking = |fault| Failure::new(format!("Error {doing} units: {fault}"));
     let unit = api.unit(name).await.map_err(looking)?;
     let states = api.states_of(name).await.map_err(looking)?;
-    let Verdict::Failed(why) = judge(&Goal::Started { hash: None }, unit.as_ref(), &states, SETTLED) else {
+    let Verdict::Failed(why) = judge(&goal, unit.as_ref(), &states, SETTLED) else {
         return Ok(true);
     };
     let told_what_to_do = states.iter().any(|state| !state.start_error.is_empty());
@@ -320,7 +324,7 @@ async fn stands(api: &mut Api, name: &str) -> Result<bool, Failure> {
         false => format!("; fleetctl restart {name} starts it again, fleetctl journal {name} may say why"),
     };
     tell(format!(
-        "Unit {name} was started before, and does not run: {why}{advice}"
+        "Unit {name} was to be {done} before, and is not: {why}{advice}"
     ));
     Ok(false)
 }

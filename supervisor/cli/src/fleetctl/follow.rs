@@ -140,7 +140,8 @@ pub(super) async fn follow(api: &mut Api, mut waits: Vec<Wait>, patience: Patien
                 return false;
             }
         };
-        if is_late && patience.after(start.elapsed()).is_over() && !waits.is_empty() {
+        let has_looked = is_late || fault.is_some();
+        if has_looked && patience.after(start.elapsed()).is_over() && !waits.is_empty() {
             let over = |wait| progress.tell(&timed_out(wait, fault.as_deref()));
             waits.iter().for_each(over);
             return false;

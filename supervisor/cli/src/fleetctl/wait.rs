@@ -273,10 +273,11 @@ fn advice_on_roll(unit: &Unit, state: &State) -> String {
         return format!("fleetctl ssh {machine} journalctl --unit {name} may say why");
     }
     let limit = unit.rollout.as_ref().map_or(1, |rollout| rollout.max_unavailable);
-    format!(
-        "once that is mended: fleetctl ssh {machine} sudo systemctl start {name}, or, with another file, \
-         fleetctl start --replace --max-unavailable {limit} {name}"
-    )
+    let again = match state.load.as_str() {
+        "not-found" => "its machine tries again within a minute".to_owned(),
+        _ => format!("once that is mended: fleetctl ssh {machine} sudo systemctl start {name}"),
+    };
+    format!("{again}; with another file: fleetctl start --replace --max-unavailable {limit} {name}")
 }
 
 /// `; 2 of 3 machines keep the file they have`.

@@ -1,5 +1,5 @@
 //! Whether systemd answers. A machine on which it has not for longer than a lease lasts can run nothing, and says so to the
-//! cluster until it does.
+//! cluster until it does. Only a question counts: while it reads its files again, which may take minutes, it is asked none.
 //!
 //! An agent that has nothing to ask asks all the same once per TTL: what a machine is given that has noticed nothing would wait
 //! there.

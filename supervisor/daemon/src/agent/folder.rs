@@ -125,6 +125,24 @@ impl Folder {
         Ok(self.on_disk(unit, &file))
     }
 
+    /// The units whose files systemd has not read yet.
+    ///
+    /// # Errors
+    /// When the marks cannot be listed.
+    pub fn unread(&self) -> Result<Vec<UnitName>, FolderError> {
+        let mut units = Vec::new();
+        for entry in at(&self.unread, "list the folder", std::fs::read_dir(&self.unread))? {
+            let entry = at(&self.unread, "list the folder", entry)?;
+            units.extend(
+                entry
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| UnitName::parse(name).ok()),
+            );
+        }
+        Ok(units)
+    }
+
     /// Remembers that systemd has read a unit's file.
     ///
     /// # Errors
@@ -224,7 +242,9 @@ mod tests {
         let written = folder.write(&name, "[Service]\nExecStart=/bin/true\n").unwrap();
         assert!(!written.launched);
         assert!(folder.read().unwrap().is_empty(), "systemd has not read it");
+        assert_eq!(folder.unread().unwrap(), std::slice::from_ref(&name));
         folder.mark_read(&name).unwrap();
+        assert_eq!(folder.unread().unwrap(), []);
         folder.mark_launched(&name, "").unwrap();
         let read = folder.read().unwrap();
         assert_eq!(read.len(), 1);

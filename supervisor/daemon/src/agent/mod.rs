@@ -162,6 +162,7 @@ impl<S: Systemd> Agent<S> {
         let begun = Instant::now();
         let mut wanted = self.wanted();
         self.forget_failures(&wanted);
+        let unread = self.unread_but_for(&wanted);
         // What cannot be loaded yet would else have systemd reload whenever anything is done.
         wanted.retain(|unit| self.disk.contains_key(&unit.name) || !self.failures.waits(&unit.name, begun));
         self.warn_of_ttl(&wanted);
@@ -178,9 +179,12 @@ impl<S: Systemd> Agent<S> {
             }
             return Duration::ZERO;
         }
+        for unit in unread {
+            self.performer(pulse).take_back(&unit).await;
+        }
         let actions = self.failures.without(rest, begun);
         self.perform(&actions, pulse).await;
-        if self.has_stopped_unnoticed(&actions) {
+        if !self.blind && self.has_stopped_unnoticed(&actions) {
             let next = reconcile_fenced(&wanted, &self.observed(), contact, self.interest.is_member).rest;
             self.perform(&self.failures.without(next, begun), pulse).await;
         }
@@ -240,6 +244,16 @@ impl<S: Systemd> Agent<S> {
         });
     }
 
+    /// What lies here unread, from a supervisor's life that ended or a systemd that went away in between, and is not wanted.
+    fn unread_but_for(&self, wanted: &[DesiredUnit]) -> Vec<UnitName> {
+        let mut unread = self.folder.unread().unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            Vec::new()
+        });
+        unread.retain(|unit| wanted.binary_search_by(|wanted| wanted.name.cmp(unit)).is_err());
+        unread
+    }
+
     fn warn_of_ttl(&mut self, wanted: &[DesiredUnit]) {
         let mut fenced = wanted.iter().filter(|unit| unit.requirements.fenced);
         let ttl = self.lease.ttl();
@@ -258,6 +272,7 @@ impl<S: Systemd> Agent<S> {
 
     /// Performs actions as long as the contact is what they were decided under, and looks what came of them.
     async fn perform(&mut self, actions: &[Action], pulse: &Pulse) {
+        let lease = &self.lease;
         let mut performer = Performer {
             systemd: &self.systemd,
             folder: &self.folder,
@@ -265,22 +280,24 @@ impl<S: Systemd> Agent<S> {
             failures: &mut self.failures,
             pulse,
         };
-        let lease = &self.lease;
         performer.perform(actions, || lease.is_as_looked()).await;
         self.look_after(actions, pulse).await;
     }
 
     /// Ends what must not run twice, and looks what came of it.
     async fn end(&mut self, ends: &[Action], pulse: &Pulse) {
-        let mut performer = Performer {
+        self.performer(pulse).end(ends).await;
+        self.look_after(ends, pulse).await;
+    }
+
+    fn performer<'a>(&'a mut self, pulse: &'a Pulse) -> Performer<'a, S> {
+        Performer {
             systemd: &self.systemd,
             folder: &self.folder,
             disk: &mut self.disk,
             failures: &mut self.failures,
             pulse,
-        };
-        performer.end(ends).await;
-        self.look_after(ends, pulse).await;
+        }
     }
 
     async fn look_after(&mut self, actions: &[Action], pulse: &Pulse) {

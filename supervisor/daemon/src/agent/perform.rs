@@ -177,13 +177,16 @@ impl<S: Systemd> Performer<'_, S> {
                 Some(unit) => {
                     tracing::error!(%unit, "{error}: trying again later");
                     dropped.insert(unit, error.to_string());
-                    if let Some(on_disk) = unread.remove(unit) {
-                        self.take_back(unit, &on_disk).await;
+                    if unread.remove(unit).is_some() {
+                        self.take_back(unit).await;
                     }
                 }
                 None => {
                     tracing::error!("{error}: nothing is started from files systemd has not read");
                     drop_all(&error.to_string());
+                    for unit in std::mem::take(&mut unread).into_keys() {
+                        self.take_back(&unit).await;
+                    }
                 }
             }
             unread.retain(|unit, _| !dropped.contains_key(unit));
@@ -198,14 +201,16 @@ impl<S: Systemd> Performer<'_, S> {
         }
     }
 
-    /// Takes away what systemd did not take: nobody would, were it destroyed before it is tried again.
-    async fn take_back(&mut self, unit: &UnitName, on_disk: &OnDisk) {
-        let disable = on_disk.has_install.then(|| Action::Disable(unit.clone()));
-        let rest = [Action::Unlink(unit.clone()), Action::Remove(unit.clone())];
-        for action in disable.into_iter().chain(rest) {
+    /// Takes away what systemd has not read: it may be wanted no more when it would be tried again. So nothing is to be read.
+    pub async fn take_back(&mut self, unit: &UnitName) {
+        for action in [Action::Disable(unit.clone()), Action::Unlink(unit.clone())] {
+            self.pulse.beat();
             if let Err(error) = self.one(&action, &mut BTreeMap::new()).await {
                 tracing::debug!(%unit, "{error}");
             }
+        }
+        if let Err(error) = self.folder.remove(unit) {
+            tracing::error!(%unit, "{error}");
         }
     }
 
@@ -246,6 +251,7 @@ impl<S: Systemd> Performer<'_, S> {
                 self.find(unit).await?;
                 self.mark_read(unread.remove_entry(unit))?;
             }
+            Action::DaemonReload if unread.is_empty() && !folder.owes_reload() => {}
             Action::DaemonReload => {
                 self.reload().await?;
                 self.mark_read(std::mem::take(unread))?;

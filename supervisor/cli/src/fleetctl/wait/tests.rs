@@ -276,7 +276,7 @@ fn a_roll_is_over_when_the_cluster_says_so_and_ends_where_the_new_file_fails() {
         ..new("inactive")
     };
     let verdict = judge(&goal, Some(&over), &[refused], later);
-    let why = "on machine m refused; once that is mended: fleetctl ssh m sudo systemctl start a.service, or, with another file, \
+    let why = "on machine m refused; once that is mended: fleetctl ssh m sudo systemctl start a.service; with another file: \
                fleetctl start --replace --max-unavailable 1 a.service";
     assert_eq!(verdict, Verdict::Failed(why.to_owned()));
 }
