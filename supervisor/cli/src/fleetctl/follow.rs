@@ -316,14 +316,21 @@ async fn announce(api: &mut Api, wait: &Wait, unit: Option<&Unit>, progress: &mu
     let is_away = matches!(wait.goal, Goal::Away { .. });
     let text = match unit {
         _ if wait.goal == Goal::Gone => format!("Destroyed {name}"),
+        Some(unit) if matches!(wait.goal, Goal::Stopped { .. }) && unit.current_state == "inactive" => {
+            format!("Unit {name} inactive")
+        }
         Some(unit) if !unit.machine_id.is_empty() => {
+            let waits = match unit.unplaced_reason.as_str() {
+                reason if is_away && !reason.is_empty() => format!(", and waits for it: {reason}"),
+                _ => String::new(),
+            };
             let word = if is_away {
                 "moved to"
             } else {
                 &format!("{state} on")
             };
             format!(
-                "Unit {name} {word} {}",
+                "Unit {name} {word} {}{waits}",
                 api.machine(&unit.machine_id).await.legend(false)
             )
         }

@@ -12,7 +12,7 @@ const SHOWN: usize = WIDTH - 8;
 /// What takes less time than this needs no progress.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Who has seen nothing for so long begins to wonder.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// The line.
 #[derive(Debug)]

@@ -87,6 +87,11 @@ async fn visit(api: &mut Api, machines: &Machines<'_>, known: Vec<Known>) -> Res
         };
         for id in places {
             let machine = api.machine(&id).await;
+            if let Some(trouble) = machine.trouble() {
+                // It would be waited for, and the others with it.
+                faults.push(format!("Unit {name} cannot be looked at: {trouble}"));
+                continue;
+            }
             if !first {
                 say("");
             }

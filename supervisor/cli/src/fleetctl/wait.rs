@@ -124,7 +124,7 @@ fn judge_state(goal: &Goal, unit: &Unit, states: &[State], launched_for: Duratio
         Goal::Loaded | Goal::Started { .. } if unit.current_state == "inactive" => {
             not_loaded(goal, unit, state)
         }
-        Goal::Loaded if unit.current_state == "loaded" => Verdict::Reached,
+        Goal::Loaded if unit.current_state == "loaded" => loaded(unit, state),
         Goal::Started { hash } if unit.current_state == "launched" => {
             started(hash.as_deref(), state, launched_for)
         }
@@ -205,17 +205,46 @@ fn not_loaded(goal: &Goal, unit: &Unit, state: Option<&State>) -> Verdict {
     ))
 }
 
+/// A machine has it; and its systemd?
+fn loaded(unit: &Unit, state: Option<&State>) -> Verdict {
+    match state.filter(|state| is_refused(state) && state.hash == unit.file().hash()) {
+        Some(state) => Verdict::Failed(format!(
+            "systemd cannot load it: {}; with another file: fleetctl load --replace {}",
+            state.load, state.name
+        )),
+        None => Verdict::Reached,
+    }
+}
+
+/// Can systemd do nothing with its file? It does not look for one of every unit.
+fn is_refused(state: &State) -> bool {
+    matches!(state.load.as_str(), "bad-setting" | "error")
+}
+
+fn is_broken(state: &State) -> bool {
+    !matches!(state.load.as_str(), "" | "loaded" | "stub" | "merged")
+}
+
 fn started(hash: Option<&str>, state: Option<&State>, launched_for: Duration) -> Verdict {
     match (became(hash, state, launched_for), state) {
-        (
-            Verdict::Failed(why),
-            Some(State {
-                name, start_error, ..
-            }),
-        ) if !start_error.is_empty() => Verdict::Failed(format!(
-            "{why}; once that is mended: fleetctl restart {name}, or, with another file, start --replace {name}"
-        )),
+        (Verdict::Failed(why), Some(state)) if !state.start_error.is_empty() => {
+            let name = &state.name;
+            let again = again(state, &format!("fleetctl restart {name}"));
+            Verdict::Failed(format!(
+                "{why}; {again}with another file: fleetctl start --replace {name}"
+            ))
+        }
         (verdict, _) => verdict,
+    }
+}
+
+/// Whether the same file may start after all, and how.
+fn again(state: &State, command: &str) -> String {
+    match state.load.as_str() {
+        "not-found" => "its machine tries again within a minute; ".to_owned(),
+        // The file is the cluster's: on the machine that cannot be mended.
+        "bad-setting" => String::new(),
+        _ => format!("once that is mended: {command}; "),
     }
 }
 
@@ -228,7 +257,7 @@ fn became(hash: Option<&str>, state: Option<&State>, launched_for: Duration) -> 
         return Verdict::Pending("its machine still runs the old version".to_owned());
     }
     let settled = launched_for >= SETTLED;
-    let broken = !matches!(state.load.as_str(), "" | "loaded" | "stub" | "merged");
+    let broken = is_broken(state);
     let words = in_words(state);
     match (state.active.as_str(), state.sub.as_str()) {
         ("inactive" | "failed", _) if !state.start_error.is_empty() => {
@@ -273,11 +302,11 @@ fn advice_on_roll(unit: &Unit, state: &State) -> String {
         return format!("fleetctl ssh {machine} journalctl --unit {name} may say why");
     }
     let limit = unit.rollout.as_ref().map_or(1, |rollout| rollout.max_unavailable);
-    let again = match state.load.as_str() {
-        "not-found" => "its machine tries again within a minute".to_owned(),
-        _ => format!("once that is mended: fleetctl ssh {machine} sudo systemctl start {name}"),
-    };
-    format!("{again}; with another file: fleetctl start --replace --max-unavailable {limit} {name}")
+    let again = again(
+        state,
+        &format!("fleetctl ssh {machine} sudo systemctl start {name}"),
+    );
+    format!("{again}with another file: fleetctl start --replace --max-unavailable {limit} {name}")
 }
 
 /// `; 2 of 3 machines keep the file they have`.

@@ -119,6 +119,11 @@ pub fn what_is_destroyed_and_still_there_is_told(rig: &Rig) {
              Unit stuck.service is still active (running) on 01234567.../127.0.0.1: {trouble}\n"
         )
     );
+    rig.file("good.service", RUNS);
+    rig.run("start good.service", 0);
+    let (_, err) = rig.run("status good", 1);
+    assert_eq!(err, format!("Unit good.service cannot be looked at: {trouble}\n"));
+    rig.api.changes();
     let (_, err) = rig.run("destroy --timeout 1ms stuck none", 1);
     assert_eq!(
         err,

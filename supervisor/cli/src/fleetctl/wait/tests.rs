@@ -331,4 +331,18 @@ fn a_file_that_its_machine_refused_has_failed() {
         );
         assert_eq!(judged(&[refused(here.file().hash())]), Verdict::Failed(why));
     }
+    let loaded = unit("loaded", "loaded", "m");
+    for (load, hash, expected) in [
+        ("loaded", loaded.file().hash(), "reached"),
+        ("bad-setting", loaded.file().hash(), "failed"),
+        ("bad-setting", "another file's".to_owned(), "reached"),
+    ] {
+        let state = State {
+            load: load.into(),
+            hash,
+            ..state("inactive", "dead")
+        };
+        let verdict = judge(&Goal::Loaded, Some(&loaded), &[state], Duration::ZERO);
+        assert_eq!(word(&verdict), expected, "{load}");
+    }
 }
