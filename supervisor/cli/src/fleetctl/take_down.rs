@@ -75,7 +75,7 @@ pub(super) async fn destroy(api: &mut Api, matches: &ArgMatches) -> Result<u8, F
     let Some(mut found) = find(api, matches).await? else {
         return Ok(0);
     };
-    let on_machines = still_there(api, &found.missing).await.map_err(failed)?;
+    let on_machines = told_by_machines(api, &found.missing).await.map_err(failed)?;
     let missing = std::mem::take(&mut found.missing).into_iter();
     let (left, missing): (Vec<String>, Vec<String>) = missing.partition(|name| on_machines.contains(name));
     found.missing = missing;
@@ -112,7 +112,7 @@ pub(super) async fn destroy(api: &mut Api, matches: &ArgMatches) -> Result<u8, F
 }
 
 /// The units of which a machine says something, of these and perhaps of others.
-async fn still_there(api: &mut Api, names: &[String]) -> Result<BTreeSet<String>, ApiFault> {
+async fn told_by_machines(api: &mut Api, names: &[String]) -> Result<BTreeSet<String>, ApiFault> {
     let mut states = Vec::new();
     match names.len() > FEW {
         true => states = api.states().await?,
